@@ -1,0 +1,44 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo dev test unit lint format clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 12
+
+install: $(READY) ## make .venv with everything in it, if it is missing or out of date
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Postroom needs Python 3.11 or later: make PYTHON=python3.12 …" if sys.version_info < (3, 11) else 0)'
+	@echo "making $(VENV) (once; a minute or so)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: install ## watch letters leave through a real worker
+	@$(BIN)/postroom demo
+
+dev: install ## server, worker, capturing relay and Flower, until Ctrl-C
+	@$(BIN)/postroom dev
+
+test: install ## all tests
+	@$(BIN)/python -m pytest
+
+unit: install ## the fast tests
+	@$(BIN)/python -m pytest tests/unit
+
+lint: install ## format, style, types, architecture
+	@$(BIN)/ruff format --check
+	@$(BIN)/ruff check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: install ## mend format and style
+	@$(BIN)/ruff format
+	@$(BIN)/ruff check --fix
+
+clean: ## remove .venv and everything that was made
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .postroom build dist

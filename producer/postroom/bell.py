@@ -1,0 +1,83 @@
+"""The bell: the queue message that says "letter X is ready". Losing one is harmless, the schedule rings again."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from amqp.exceptions import ChannelError
+from celery import Celery
+
+from postroom.ledger import Bell
+from postroom.settings import Settings
+
+QUEUE = "postroom"
+BULK_QUEUE = "postroom.bulk"
+DELIVER = "postroom.deliver"
+ACCEPT = "postroom.accept"
+
+BROKER_OPTIONS = {
+    # Celery takes back what a worker did not acknowledge only after this long; the ledger's leases are far quicker.
+    "visibility_timeout": 900,
+    "unacked_restore_interval": 10,
+    "unacked_restore_throttle": 1,
+    "socket_timeout": 10,
+    "socket_connect_timeout": 5,
+    "socket_keepalive": True,
+    "health_check_interval": 10,
+}
+
+
+@lru_cache(maxsize=8)
+def publisher(broker: str) -> Celery:
+    """Return the Celery app that application code publishes bells through."""
+    app = Celery("postroom", broker=broker, set_as_current=False)
+    app.conf.update(
+        task_serializer="json",
+        accept_content=["json"],
+        task_ignore_result=True,
+        broker_transport_options=BROKER_OPTIONS,
+        broker_connection_timeout=5,
+        task_publish_retry_policy={"max_retries": 1, "interval_start": 0.2},
+    )
+    return app
+
+
+class Bells:
+    """Rings bells on a broker."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+
+    @classmethod
+    def of(cls, settings: Settings) -> Bells:
+        """Return the bells of the broker that the settings name."""
+        return cls(publisher(settings.broker))
+
+    def ring(self, bell: Bell) -> None:
+        """Publish the task of one letter. Its task id is the letter's id; its arguments show no address.
+
+        Raises:
+            OSError or kombu's OperationalError: the broker is away; the schedule will ring in its time.
+        """
+        self._app.send_task(
+            DELIVER,
+            args=([bell.letter_id],),
+            task_id=bell.letter_id,
+            queue=bell.queue,
+            argsrepr=f"({bell.summary})",
+            kwargsrepr="",
+            ignore_result=True,
+        )
+
+    def are_all_rung(self) -> bool:
+        """True when no bell waits in the queues: then a letter that is not claimed soon has lost its bell.
+
+        Raises:
+            OSError or kombu's OperationalError: the broker is away.
+        """
+        with self._app.connection_for_write() as connection:
+            channel = connection.default_channel
+            try:
+                return not any(channel.queue_declare(queue, passive=True).message_count for queue in (QUEUE, BULK_QUEUE))
+            except ChannelError:  # a queue that nobody declared yet
+                return False

@@ -1,0 +1,31 @@
+"""The envelope (RFC 5321 §2.3.1): where a letter goes and where reports of failure return, whatever its header says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from postroom.address import Mailbox
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One reverse-path, one or more forward-paths."""
+
+    reverse_path: str
+    """The address that reports of failure return to; empty for the null reverse-path ``<>``."""
+    recipients: tuple[str, ...]
+    """The forward-paths, each mailbox once, in the order named."""
+
+    @property
+    def needs_smtputf8(self) -> bool:
+        """True when an address has a local part outside ASCII (RFC 6531)."""
+        return not all(path.isascii() for path in (self.reverse_path, *self.recipients))
+
+
+def forward_paths(mailboxes: Iterable[Mailbox]) -> tuple[str, ...]:
+    """Return the addresses, each recipient once however often it was named.
+
+    Local parts are compared exactly (RFC 5321 §2.4), domains without regard to case.
+    """
+    return tuple({mailbox.key: mailbox.address for mailbox in reversed(list(mailboxes))}.values())[::-1]

@@ -1,0 +1,99 @@
+"""Every error that Postroom raises.
+
+PostroomError
+├── InvalidLetter        what was handed in cannot be sent: mend the fields it names. Also a ValueError.
+├── LedgerUnavailable    Redis is away, full or read-only: send again later, under the same id or idempotency key.
+├── UnknownLetter        no such letter: it never was, or its retention is over. Also a LookupError.
+├── TooLate              the letter is beyond what was asked of it (cancelling a letter that is being sent).
+├── NewerSchema          a letter written by a newer Postroom: it is left for newer workers.
+└── InvalidSettings      a POSTROOM_* variable or a relay's description cannot be read. Also a ValueError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+
+class PostroomError(Exception):
+    """The root of every error that Postroom raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with what the caller handed in."""
+
+    field: str
+    """The keyword it came in by, with its place: ``to[1]``, ``headers['X-Id']``."""
+    problem: str
+    """What is wrong with the value; shows no more of the value than is needed to find it."""
+    remedy: str
+    """What to do about it."""
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.problem}; {self.remedy}"
+
+
+class InvalidLetter(PostroomError, ValueError):  # noqa: N818  (what the caller met, not the kind of object)
+    """What was handed in cannot be sent. Nothing was queued."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems: tuple[Problem, ...] = tuple(problems)
+        """Every problem found, in the order of the fields."""
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+def invalid(field: str, problem: str, remedy: str) -> InvalidLetter:
+    """Return the error for a single problem."""
+    return InvalidLetter([Problem(field, problem, remedy)])
+
+
+class Problems(list[Problem]):
+    """Collects the problems of a whole letter, so that the caller learns of all at once."""
+
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """Keep the problems of an `InvalidLetter` raised inside, and go on."""
+        try:
+            yield
+        except InvalidLetter as error:
+            self.extend(error.problems)
+
+    def raise_if_any(self) -> None:
+        """Raise one `InvalidLetter` with everything collected.
+
+        Raises:
+            InvalidLetter: there was a problem.
+        """
+        if self:
+            raise InvalidLetter(self)
+
+
+class LedgerUnavailable(PostroomError):  # noqa: N818
+    """Redis is away, full or read-only.
+
+    The letter may have been accepted all the same (the answer may be what was lost): sending it again under
+    the same id or idempotency key is safe.
+    """
+
+    def __init__(self, message: str, letter_id: str | None = None) -> None:
+        super().__init__(message)
+        self.letter_id = letter_id
+        """The id of the letter in hand, if there was one."""
+
+
+class UnknownLetter(PostroomError, LookupError):  # noqa: N818
+    """There is no such letter in the ledger: it never was, or its retention is over."""
+
+
+class TooLate(PostroomError):  # noqa: N818
+    """The letter is already beyond what was asked of it."""
+
+
+class InvalidSettings(PostroomError, ValueError):  # noqa: N818
+    """A setting cannot be read, or contradicts another."""
+
+
+class NewerSchema(PostroomError):  # noqa: N818
+    """A letter was written by a newer Postroom than this one; newer workers can read it."""

@@ -1,0 +1,250 @@
+"""The keywords of a letter: what each may be, and what it becomes. Each function refuses with the keyword's name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from postroom import header
+from postroom.address import Mailbox, parse_mailbox
+from postroom.errors import InvalidLetter, Problems, invalid
+from postroom.letter_id import check_id, id_of_key, new_id
+from postroom.part import Part, make_attachment, make_inline, make_mime_part
+
+Attachment = str | Path | tuple[str, bytes] | IO[bytes] | Part
+Headers = Mapping[str, str] | Iterable[tuple[str, str]]
+Pairs = tuple[tuple[str, str], ...]
+Priority = Literal["normal", "bulk"]
+OnUncertain = Literal["resend", "hold"]
+
+PRIORITIES = ("normal", "bulk")
+POLICIES = ("resend", "hold")
+KEY_MAX = 256
+HEADERS_MAX = 1000
+_LAST_MS = 253_370_764_800_000  # the year 9999, beyond which no Date can be written
+_WORD = re.compile(r"[\w.:@+-]{1,64}", re.ASCII)
+
+# What the letter itself writes, or what the way to the recipient adds, is not the caller's to write.
+_RESERVED = {
+    "bcc": "give the recipients as bcc=",
+    "resent-bcc": "give the recipients as bcc=",
+    "mime-version": "leave it out, every letter has it",
+    "content-type": "make a part with make_mime_part(content_type=…) and give it as message=",
+    "content-transfer-encoding": "make a part with make_mime_part(encoding=…) and give it as message=",
+    "content-disposition": "make a part with make_mime_part(disposition=…) and give it as message=",
+    "content-length": "leave it out",
+    "return-path": "give it as envelope_from=",
+    "received": "leave it out",
+    "dkim-signature": "leave it out, the worker signs",
+}
+
+
+def author(value: str | tuple[str, str] | Mailbox, field: str) -> Mailbox:
+    """The From: one mailbox."""
+    if value is None or value == "":
+        raise invalid(field, "it is missing", "give from_=, or set POSTROOM_FROM")
+    return parse_mailbox(value, field)
+
+
+def subject(value: str | None, field: str) -> str | None:
+    """The Subject: any text of one line."""
+    return None if value is None else header.check_text(value, field)
+
+
+def headers(value: Headers | None, field: str) -> Pairs:
+    """Further header fields, in order."""
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        raise invalid(field, "it is a string", "give a mapping, or pairs of name and value")
+    pairs = list(value.items() if isinstance(value, Mapping) else value)
+    if len(pairs) > HEADERS_MAX:
+        raise invalid(field, f"there are {len(pairs)} of them", f"give at most {HEADERS_MAX}")
+    problems = Problems()
+    seen: set[str] = set()
+    for place, pair in enumerate(pairs):
+        with problems.collecting():
+            seen.add(_header(pair, f"{field}[{place}]", seen))
+    problems.raise_if_any()
+    return tuple((name, text) for name, text in pairs)
+
+
+def _header(pair: tuple[str, str], field: str, seen: set[str]) -> str:
+    if not (isinstance(pair, tuple | list) and len(pair) == 2 and all(isinstance(each, str) for each in pair)):
+        raise invalid(field, "it is no pair of two strings", "give (name, value)")
+    name, value = pair
+    key = header.check_field_name(name, field).lower()
+    field = f"headers[{name!r}]"
+    if key in _RESERVED:
+        raise invalid(field, "this field is not the caller's", _RESERVED[key])
+    if key in seen and key in header.SINGLE:
+        raise invalid(field, "it is given twice", "give it once (RFC 5322 §3.6)")
+    header.field_octets(name, value, field)
+    return key
+
+
+def message(value: str | Part | IO[bytes] | IO[str] | None, field: str) -> Part | None:
+    """The body: a text, a file with the text, or a part."""
+    if value is None or isinstance(value, Part):
+        return value
+    if not isinstance(value, str):
+        value = _read(value, field)
+    return _renamed(lambda: make_mime_part(text=value), field)
+
+
+def html(value: str | Part | None, field: str) -> Part | None:
+    """The body in HTML."""
+    if value is None or isinstance(value, Part):
+        return value
+    if not isinstance(value, str):
+        raise invalid(field, f"it is {type(value).__name__}", "give a str, or a part")
+    return _renamed(lambda: make_mime_part(text=value, content_type="text/html"), field)
+
+
+def _read(value: Any, field: str) -> str:
+    if not hasattr(value, "read"):
+        raise invalid(field, f"it is {type(value).__name__}", "give a str, a part, or an open file")
+    octets = value.read()
+    try:
+        return octets if isinstance(octets, str) else bytes(octets).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise invalid(field, f"octet {error.start} is not UTF-8", "decode the file yourself, and give a str") from None
+
+
+def _renamed(make: Callable[[], Part], field: str) -> Part:
+    """The part that `make` makes; what it complains of is the letter's field."""
+    try:
+        return make()
+    except InvalidLetter as error:
+        first = error.problems[0]
+        raise invalid(field, first.problem, first.remedy) from None
+
+
+def attachments(value: Attachment | Iterable[Attachment], field: str) -> tuple[Part, ...]:
+    """Paths, pairs, open files or parts; one, or many."""
+    one = isinstance(value, str | Path | Part) or hasattr(value, "read")
+    if not one and isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], bytes | bytearray):
+        one = True
+    if one:
+        value = (value,)  # type: ignore[assignment]
+    if isinstance(value, bytes) or not isinstance(value, Iterable):
+        raise invalid(field, f"it is {type(value).__name__}", "give a list of paths, (file name, octets) pairs or parts")
+    problems = Problems()
+    parts = []
+    for place, item in enumerate(value):
+        with problems.collecting():
+            parts.append(make_attachment(item, f"{field}[{place}]"))  # type: ignore[arg-type]
+    problems.raise_if_any()
+    return tuple(parts)
+
+
+def inline(value: Mapping[str, Attachment] | Iterable[Part] | None, field: str) -> tuple[Part, ...]:
+    """What the html shows, by content id."""
+    if value is None:
+        return ()
+    if not isinstance(value, Mapping):
+        raise invalid(field, f"it is {type(value).__name__}", "give a mapping of cid to path, pair or part")
+    problems = Problems()
+    parts = []
+    for cid, item in value.items():
+        with problems.collecting():
+            parts.append(make_inline(cid, item, f"{field}[{cid!r}]"))
+    problems.raise_if_any()
+    return tuple(parts)
+
+
+def reverse_path(value: str | None, field: str) -> str | None:
+    """Where reports of failure return: an address, or the null reverse-path."""
+    if value is None or value in ("", "<>"):
+        return None if value is None else ""
+    return parse_mailbox(value, field).address
+
+
+def name_of_relay(value: str | None, field: str) -> str | None:
+    """The name of a relay."""
+    return None if value is None else word(value, field)
+
+
+def word(value: str, field: str) -> str:
+    """A tag, or another word that ends up in keys and lists."""
+    if not isinstance(value, str) or not _WORD.fullmatch(value):
+        raise invalid(field, f"{str(value)[:80]!r} is no word", "use 1 to 64 ASCII letters, digits, and _ . : @ + -")
+    return value
+
+
+def tags(value: str | Iterable[str], field: str) -> tuple[str, ...]:
+    """Words to find letters by, each once."""
+    if not isinstance(value, Iterable):
+        raise invalid(field, f"it is {type(value).__name__}", "give a list of words")
+    return tuple(dict.fromkeys(word(each, field) for each in ([value] if isinstance(value, str) else value)))
+
+
+def moment_ms(value: datetime | int | None, field: str) -> int | None:
+    """A moment, in milliseconds since 1970."""
+    if value is None:
+        return None
+    if isinstance(value, datetime):
+        if value.utcoffset() is None:
+            raise invalid(field, "it has no time zone", "give an aware datetime, such as datetime.now(UTC)")
+        value = int(value.timestamp() * 1000)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise invalid(field, f"it is {type(value).__name__}", "give an aware datetime")
+    if not 0 <= value < _LAST_MS:
+        raise invalid(field, "it is before 1970 or after 9998", "give a moment between")
+    return value
+
+
+def span_ms(value: float | timedelta | None, field: str) -> int:
+    """A span of time, in milliseconds; 0 for none."""
+    if value is None:
+        return 0
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise invalid(field, f"it is {type(value).__name__}", "give seconds, or a timedelta")
+    if not 0 < value < _LAST_MS / 1000:  # NaN is neither
+        raise invalid(field, f"{value!r} is no span of time", "give a number of seconds above 0")
+    return max(1, round(value * 1000))
+
+
+def one_of(choices: tuple[str, ...]) -> Callable[[str, str], str]:
+    """Return the check for one of these words."""
+
+    def check(value: str, field: str) -> str:
+        if value not in choices:
+            raise invalid(field, f"{str(value)[:80]!r} is unknown", f"use {' or '.join(map(repr, choices))}")
+        return value
+
+    return check
+
+
+def key(value: str | None, field: str) -> str | None:
+    """An idempotency key."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or not 0 < len(value) <= KEY_MAX:
+        raise invalid(field, "it is no string of 1 to 256 characters", "give such a string")
+    return header.check_text(value, field)
+
+
+def identity(value: tuple[str | None, str | None, int], field: str) -> str:
+    """The id: given, or that of the idempotency key, or a new one of this time."""
+    given, idempotency_key, now_ms = value
+    if given is not None:
+        return check_id(given, field)
+    return id_of_key(idempotency_key) if idempotency_key else new_id(now_ms)
+
+
+def date_of(pairs: Pairs) -> int | None:
+    """The moment that a Date field of the caller's gives, in milliseconds; None when there is none."""
+    for name, value in pairs:
+        if name.lower() == "date":
+            try:
+                return int(parsedate_to_datetime(value).timestamp() * 1000)
+            except ValueError:
+                raise invalid("headers['Date']", "it is no date", "write it as RFC 5322 §3.3 says") from None
+    return None

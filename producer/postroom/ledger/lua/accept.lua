@@ -1,0 +1,25 @@
+-- accept: records a new letter. Repeating it with the same digest changes nothing.
+-- KEYS     1 letter, 2 history, 3 index of the first state
+-- ARGV     1 id, 2 first state, 3 due_ms (0: at once), 4 wait_ms (until something has to happen), 5 expires_in_ms (0: never), 6 give_up_in_ms,
+--          7 digest, 8 event, 9.. field, value, ...
+-- returns  'accepted', 'known' (this very letter is here), 'other' (another letter has this id)
+-- from     (nothing)   to  scheduled, queued, held, rejected
+-- guard    no letter under this id
+-- room     needed
+local letter, history, index = KEYS[1], KEYS[2], KEYS[3]
+local known = redis.call('HGET', letter, 'digest')
+if known then return known == ARGV[7] and 'known' or 'other' end
+expect(letter, history, index)
+
+local state, due = ARGV[2], tonumber(ARGV[3])
+local start = math.max(now, due)
+local score = now + tonumber(ARGV[4])
+if state == 'scheduled' then score = due end
+local expires = 0
+if tonumber(ARGV[5]) > 0 then expires = start + tonumber(ARGV[5]) end
+redis.call('HSET', letter, 'state', state, 'digest', ARGV[7], 'accepted_ms', digits(now), 'attempts', '0',
+  'expires_ms', digits(expires), 'give_up_in_ms', ARGV[6], 'give_up_ms', digits(start + tonumber(ARGV[6])),
+  unpack(ARGV, 9))
+redis.call('ZADD', index, digits(score), ARGV[1])
+note(history, ARGV[8])
+return 'accepted'

@@ -1,0 +1,28 @@
+-- claim: gives one worker a lease on a queued letter. Repeating it with the same nonce gives the same answer.
+-- KEYS     1 letter, 2 history, 3 index queued, 4 index sending
+-- ARGV     1 id, 2 nonce, 3 lease_ms, 4 worker
+-- returns  {'claimed', now_ms, fence, letter, recipients, attempts, expires_ms, give_up_ms, uncertain, pauses, on_uncertain}
+--          or {the state that forbids it, or 'unknown'}
+-- from     queued   to  sending
+-- guard    state
+-- room     not needed
+local letter, history, queued, sending = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local state = redis.call('HGET', letter, 'state')
+if not state then
+  redis.call('ZREM', queued, ARGV[1])
+  return {'unknown'}
+end
+local token = ''
+if state == 'sending' then token = redis.call('HGET', letter, 'nonce') end
+if state ~= 'queued' and token ~= ARGV[2] then return {state} end
+expect(letter, history, queued, sending)
+
+if state == 'queued' then
+  redis.call('HINCRBY', letter, 'fence', 1)
+  redis.call('HSET', letter, 'nonce', ARGV[2], 'worker', ARGV[4])
+  redis.call('HDEL', letter, 'window')
+  move(letter, ARGV[1], queued, sending, 'sending', now + tonumber(ARGV[3]))
+end
+local found = redis.call('HMGET', letter, 'fence', 'letter', 'recipients', 'attempts', 'expires_ms', 'give_up_ms',
+  'uncertain', 'pauses', 'on_uncertain')
+return {'claimed', digits(now), unpack(found, 1, 9)}

@@ -1,0 +1,26 @@
+-- prelude: what every script of the ledger begins with. Time is Redis's own; letters are never decoded here.
+
+local clock = redis.call('TIME')
+local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
+
+-- Whole numbers as digits: Lua would print large ones as 1.2e+12.
+local function digits(number) return string.format('%.0f', number) end
+
+-- A script that fails half-way keeps what it wrote (Redis does not roll back): so all types are checked first.
+local function expect(letter, history, ...)
+  redis.call('HLEN', letter)
+  redis.call('LLEN', history)
+  for _, index in ipairs({...}) do redis.call('ZCARD', index) end
+end
+
+-- An event is a JSON object given as text; its time is put in front.
+local function note(history, event)
+  redis.call('RPUSH', history, '{"at_ms":' .. digits(now) .. ',' .. event:sub(2))
+end
+
+-- A letter is in exactly one index, that of its state; its score is the time at which something has to happen next.
+local function move(letter, id, from, to, state, score)
+  redis.call('ZREM', from, id)
+  redis.call('ZADD', to, digits(score), id)
+  redis.call('HSET', letter, 'state', state)
+end

@@ -1,0 +1,11 @@
+-- renew: prolongs a claim.
+-- KEYS     1 letter, 2 index sending
+-- ARGV     1 id, 2 nonce, 3 lease_ms
+-- returns  1, or 0 when the claim is lost
+-- from     sending   to  sending
+-- guard    state and nonce
+-- room     not needed
+local letter, sending = KEYS[1], KEYS[2]
+if redis.call('HGET', letter, 'state') ~= 'sending' or redis.call('HGET', letter, 'nonce') ~= ARGV[2] then return 0 end
+redis.call('ZADD', sending, 'XX', digits(now + tonumber(ARGV[3])), ARGV[1])
+return 1

@@ -1,0 +1,376 @@
+"""The ledger's verbs: each one is a script of the same name, one edge (or a few) of the states, guarded and idempotent."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import msgspec
+from redis import Redis
+from redis.exceptions import RedisError
+
+from postroom.errors import LedgerUnavailable
+from postroom.ledger.contents import Contents
+from postroom.ledger.keys import Keys
+from postroom.ledger.record import Claim, Recipient, decode_recipients, encode_recipients
+from postroom.ledger.scripts import Call, Scripts, is_full
+from postroom.states import FINAL, LetterState
+
+_WAITING = (LetterState.SCHEDULED, LetterState.DEFERRED, LetterState.QUEUED, LetterState.SENDING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewLetter:
+    """What `Ledger.accept` records."""
+
+    id: str
+    letter: bytes
+    digest: str
+    """Of what the caller asked for, so that the same key with other content is noticed."""
+    recipients: Sequence[Recipient]
+    state: LetterState = LetterState.QUEUED
+    due_ms: int = 0
+    """When to send a scheduled letter, in milliseconds since 1970."""
+    expires_in_ms: int = 0
+    give_up_in_ms: int
+    queue: str
+    on_uncertain: str = "resend"
+    subject: str = ""
+    sender: str = ""
+    summary: str = ""
+    """What the monitor may show of it: a redacted recipient."""
+    reason: str = ""
+    contents: Sequence[str] = ()
+    """The digests of what it keeps in the contents."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finish:
+    """What `Ledger.finish` records."""
+
+    state: LetterState
+    wait_ms: int
+    """Until the next attempt, or until the letter may be forgotten."""
+    recipients: Sequence[Recipient]
+    attempts: int
+    uncertain: int
+    pauses: int
+    reason: str
+    event: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Bell:
+    """A letter that is ready: what to publish."""
+
+    letter_id: str
+    queue: str
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """The ledger's waits and bounds, in milliseconds and counts."""
+
+    lease_ms: int
+    bell_ms: int
+    keep_sent_ms: int
+    keep_failed_ms: int
+    uncertain_max: int
+    deaths_max: int
+
+    def wait_ms(self, state: LetterState) -> int:
+        """Return how long after now something has to happen to a letter that comes to this state."""
+        if state is LetterState.QUEUED:
+            return self.bell_ms
+        if state in (LetterState.SENT, LetterState.CANCELLED):
+            return self.keep_sent_ms
+        return self.keep_failed_ms if state in FINAL else 0
+
+
+class Ledger:
+    """The record of all letters, in Redis. Every method is one round trip, or says otherwise."""
+
+    def __init__(self, redis: Redis, times: Times, partitions: int = 1) -> None:
+        self.redis = redis
+        self.keys = Keys(partitions)
+        self.times = times
+        self.scripts = Scripts(redis)
+        self.contents = Contents(self.scripts, self.keys)
+
+    def accept(self, new: NewLetter) -> str:
+        """Record a new letter.
+
+        Returns:
+            ``accepted``; ``known`` when this very letter is recorded already; ``other`` when another has its id.
+
+        Raises:
+            LedgerUnavailable: Redis is away, full or read-only. The letter may have been recorded.
+        """
+        with available(new.id):
+            answer: bytes = self.scripts.run(self._accept(new))
+            return answer.decode()
+
+    def _accept(self, new: NewLetter) -> Call:
+        fields: dict[str, str | bytes] = {
+            "letter": new.letter,
+            "recipients": encode_recipients(new.recipients),
+            "queue": new.queue,
+            "on_uncertain": new.on_uncertain,
+            "subject": new.subject,
+            "sender": new.sender,
+            "summary": new.summary,
+            "reason": new.reason,
+            "contents": " ".join(new.contents),
+        }
+        event = {"event": str(new.state)} | ({"why": new.reason} if new.reason else {})
+        return Call(
+            "accept",
+            self._keys(new.id, new.state),
+            [
+                new.id,
+                new.state,
+                new.due_ms,
+                self.times.wait_ms(new.state),
+                new.expires_in_ms,
+                new.give_up_in_ms,
+                new.digest,
+                msgspec.json.encode(event),
+                *(text for pair in fields.items() for text in pair),
+            ],
+        )
+
+    def claim(self, letter_ids: Sequence[str], worker: str) -> list[Claim | str]:
+        """Claim letters for a worker.
+
+        Returns:
+            for each id a claim, or the state that forbids it (``unknown`` when there is no such letter).
+        """
+        nonces = [secrets.token_hex(8) for _ in letter_ids]
+        with available():
+            answers = self.scripts.run_all(
+                [
+                    Call(
+                        "claim",
+                        self._keys(letter_id, LetterState.QUEUED, LetterState.SENDING),
+                        [letter_id, nonce, self.times.lease_ms, worker],
+                    )
+                    for letter_id, nonce in zip(letter_ids, nonces, strict=True)
+                ]
+            )
+        return [_claim(*each) for each in zip(letter_ids, nonces, answers, strict=True)]
+
+    def renew(self, claims: Sequence[Claim]) -> list[bool]:
+        """Prolong claims; False for each that is lost."""
+        with available():
+            answers = self.scripts.run_all(
+                [
+                    Call(
+                        "renew",
+                        [self.keys.letter(each.letter_id), self.keys.index_of(each.letter_id, LetterState.SENDING)],
+                        [each.letter_id, each.nonce, self.times.lease_ms],
+                    )
+                    for each in claims
+                ]
+            )
+        return [answer == 1 for answer in answers]
+
+    def enter_window(self, claim: Claim, relay: str) -> bool:
+        """Say that the end of the content is about to be sent; False when the claim is lost and nothing may be sent."""
+        keys = [self.keys.letter(claim.letter_id), self.keys.index_of(claim.letter_id, LetterState.SENDING)]
+        arguments = [claim.letter_id, claim.nonce, self.times.lease_ms, relay]
+        with available(claim.letter_id):
+            return bool(self.scripts.run(Call("enter_window", keys, arguments)) == 1)
+
+    def finish(self, claim: Claim, done: Finish) -> bool:
+        """Record what an attempt came to and give the claim back; False when the claim was lost before."""
+        drop_content = done.state is LetterState.SENT
+        with available(claim.letter_id):
+            answer = self.scripts.run(
+                Call(
+                    "finish",
+                    self._keys(claim.letter_id, LetterState.SENDING, done.state),
+                    [
+                        claim.letter_id,
+                        claim.nonce,
+                        done.state,
+                        done.wait_ms,
+                        encode_recipients(done.recipients),
+                        done.attempts,
+                        done.uncertain,
+                        done.pauses,
+                        done.reason,
+                        "1" if drop_content else "",
+                        msgspec.json.encode(done.event),
+                    ],
+                )
+            )
+        return answer != b"stale"
+
+    def drop_contents(self, letter_id: str) -> None:
+        """Say that a letter that was sent needs its contents no longer."""
+        with available(letter_id):
+            self.contents.drop(letter_id, self._contents_of(letter_id))
+
+    def release_due(self, limit: int, early_ms: int = 0) -> list[Bell]:
+        """Move what is due to the queue, from all states that wait; at most so many of each state and partition.
+
+        Args:
+            limit: letters of each state and partition.
+            early_ms: how much before its time a queued letter is rung for again: the queue was seen to be empty.
+
+        Returns:
+            the bells to ring. A letter whose bell is then lost is due again after ``bell_ms``.
+        """
+        bells = []
+        with available():
+            for state in _WAITING:
+                early = early_ms if state is LetterState.QUEUED else 0
+                ids = self._due(state, limit, early)
+                calls = [
+                    Call(
+                        "release",
+                        self._keys(letter_id, state, LetterState.QUEUED, LetterState.HELD),
+                        [
+                            letter_id,
+                            state,
+                            self.times.bell_ms,
+                            early,
+                            self.times.uncertain_max,
+                            self.times.deaths_max,
+                        ],
+                    )
+                    for letter_id in ids
+                ]
+                answers = self.scripts.run_all(calls) if calls else []
+                bells += [
+                    Bell(letter_id, answer[0].decode(), answer[1].decode())
+                    for letter_id, answer in zip(ids, answers, strict=True)
+                    if answer
+                ]
+        return bells
+
+    def forget_due(self, limit: int) -> int:
+        """Remove letters whose retention is over, at most so many of each state and partition; returns how many."""
+        forgotten = 0
+        with available():
+            for state in FINAL:
+                for letter_id in self._due(state, limit):
+                    sha256s = self._contents_of(letter_id)
+                    keys = self._keys(letter_id, state)
+                    if self.scripts.run(Call("forget", keys, [letter_id, state])) == 1:
+                        forgotten += 1
+                        self.contents.drop(letter_id, sha256s)
+        return forgotten
+
+    def operate(
+        self,
+        letter_id: str,
+        *,
+        seen: LetterState,
+        seen_recipients: Sequence[Recipient],
+        state: LetterState,
+        recipients: Sequence[Recipient],
+        event: dict[str, object],
+        wait_ms: int = 0,
+        reason: str = "",
+        anew: bool = False,
+    ) -> str:
+        """Do an operator's act on a letter as it was seen; nothing happens if it has changed meanwhile.
+
+        Args:
+            letter_id: which.
+            seen: the state it was seen in.
+            seen_recipients: its recipients as they were seen.
+            state: the next state.
+            recipients: its recipients from now on.
+            event: what is written into its history.
+            wait_ms: the time until the next thing happens to it.
+            reason: why it is in that state.
+            anew: begin its account of giving up, worker deaths and uncertain attempts anew.
+
+        Returns:
+            ``done``, or the state it is in instead (the same one when only its recipients have changed), or ``unknown``.
+        """
+        with available(letter_id):
+            answer: bytes = self.scripts.run(
+                Call(
+                    "operate",
+                    self._keys(letter_id, seen, state),
+                    [
+                        letter_id,
+                        secrets.token_hex(8),
+                        seen,
+                        encode_recipients(seen_recipients),
+                        state,
+                        wait_ms,
+                        encode_recipients(recipients),
+                        "1" if anew else "",
+                        reason,
+                        msgspec.json.encode(event),
+                    ],
+                )
+            )
+        return answer.decode()
+
+    def _keys(self, letter_id: str, *states: LetterState) -> list[str]:
+        return [
+            self.keys.letter(letter_id),
+            self.keys.history(letter_id),
+            *(self.keys.index_of(letter_id, state) for state in states),
+        ]
+
+    def _due(self, state: LetterState, limit: int, early_ms: int = 0) -> list[str]:
+        seconds, micros = self.redis.time()
+        now_ms = seconds * 1000 + micros // 1000
+        return [
+            letter_id.decode()
+            for partition in range(self.keys.partitions)
+            for letter_id in self.redis.zrange(
+                self.keys.index(state, partition), "-inf", now_ms + early_ms, byscore=True, offset=0, num=limit
+            )
+        ]
+
+    def _contents_of(self, letter_id: str) -> list[str]:
+        text = self.redis.hget(self.keys.letter(letter_id), "contents")
+        return text.decode().split() if text else []
+
+
+def _claim(letter_id: str, nonce: str, answer: list[bytes]) -> Claim | str:
+    if answer[0] != b"claimed":
+        return answer[0].decode()
+    now_ms, fence, letter, recipients, attempts, expires_ms, give_up_ms, uncertain, pauses, on_uncertain = answer[1:]
+    return Claim(
+        letter_id=letter_id,
+        nonce=nonce,
+        fence=int(fence),
+        now_ms=int(now_ms),
+        letter=letter,
+        recipients=decode_recipients(recipients),
+        attempts=int(attempts),
+        expires_ms=int(expires_ms),
+        give_up_ms=int(give_up_ms),
+        uncertain=int(uncertain or 0),
+        pauses=int(pauses or 0),
+        on_uncertain=on_uncertain.decode(),
+    )
+
+
+@contextmanager
+def available(letter_id: str | None = None) -> Iterator[None]:
+    """Turn what redis-py raises into the one error that callers know.
+
+    Raises:
+        LedgerUnavailable: in place of any error of redis-py.
+    """
+    try:
+        yield
+    except RedisError as error:
+        if is_full(error):
+            problem = "Redis is full"
+        else:
+            problem = f"Redis did not do what it was asked ({type(error).__name__})"
+        about = f"; letter {letter_id} may have been accepted, and sending it again under its id is safe"
+        raise LedgerUnavailable(f"{problem}{about if letter_id else ''}", letter_id) from error

@@ -1,0 +1,275 @@
+"""The letter: what the caller hands in, checked and made whole. Immutable from then on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from functools import lru_cache, partial
+from typing import IO, Any, Self
+
+from postroom import clock, compose, header, keywords, letter_json
+from postroom.address import Address, AddressesInput, Mailbox, mailboxes, parse_addresses
+from postroom.envelope import Envelope, forward_paths
+from postroom.errors import InvalidLetter, Problem, Problems
+from postroom.keywords import Attachment, Headers, OnUncertain, Priority
+from postroom.part import Part, Stored
+from postroom.settings import Settings, process_settings
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Letter:
+    """A letter: content (header fields and parts) and envelope, and when and how to send it.
+
+    Its id, date and Message-ID are fixed when it is made, and everything else derives from them: it composes to the
+    same octets in any process at any time.
+    """
+
+    id: str
+    date_ms: int
+    """The Date field, in milliseconds since 1970: when it was made, or when it is to be sent."""
+    from_: Mailbox
+    to: tuple[Address, ...]
+    cc: tuple[Address, ...]
+    bcc: tuple[Address, ...]
+    reply_to: tuple[Address, ...]
+    subject: str | None
+    headers: tuple[tuple[str, str], ...]
+    message: Part | None
+    html: Part | None
+    attachments: tuple[Part, ...]
+    inline: tuple[Part, ...]
+    envelope_from: str | None
+    relay: str | None
+    send_at_ms: int | None
+    """When to send it, in milliseconds since 1970; None for at once."""
+    expires_in_ms: int
+    """How long it is worth anything, counted from `date_ms`; 0 for ever."""
+    priority: Priority
+    idempotency_key: str | None
+    on_uncertain: OnUncertain
+    tags: tuple[str, ...]
+
+    def __init__(
+        self,
+        to: AddressesInput = (),
+        message: str | Part | IO[bytes] | IO[str] | None = None,
+        *,
+        from_: str | tuple[str, str] | Mailbox | None = None,
+        subject: str | None = None,
+        html: str | Part | None = None,
+        cc: AddressesInput = (),
+        bcc: AddressesInput = (),
+        reply_to: AddressesInput | None = None,
+        headers: Headers | None = None,
+        attachments: Attachment | Iterable[Attachment] = (),
+        inline: Mapping[str, Attachment] | None = None,
+        envelope_from: str | None = None,
+        relay: str | None = None,
+        send_at: datetime | int | None = None,
+        expires_in: float | timedelta | None = None,
+        priority: Priority = "normal",
+        idempotency_key: str | None = None,
+        on_uncertain: OnUncertain = "resend",
+        tags: str | Iterable[str] = (),
+        id: str | None = None,  # noqa: A002  (the letter's own word)
+        date_ms: int | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        """Make a letter of what is given, and check all of it.
+
+        Args:
+            to: an address, ``"Name <address>"``, a ``(name, address)`` pair, or an iterable of these.
+            message: the text; or a part built by hand (`make_mime_part`), whose own header fields win over generated
+                ones; or an open file with the text, in UTF-8.
+            from_: the author; by default the setting POSTROOM_FROM.
+            subject: the Subject, any text of one line.
+            html: the same in HTML, as the richer alternative of the message.
+            cc: further recipients, as `to`.
+            bcc: recipients that stand in no header field, as `to`.
+            reply_to: where answers go, as `to`.
+            headers: further header fields, a mapping or pairs; a name that RFC 5322 §3.6 allows once wins over the
+                generated field.
+            attachments: paths, ``(file name, octets)`` pairs, open binary files, or parts.
+            inline: what the html shows as ``cid:NAME``, by that name: as `attachments`.
+            envelope_from: the reverse-path, where reports of failure return; ``""`` or ``"<>"`` for the null one; by
+                default the author's address.
+            relay: the name of the relay to use.
+            send_at: when to send it: a datetime with a time zone, or milliseconds since 1970; by default at once.
+            expires_in: seconds, or a timedelta, after which it is worthless and not sent; by default it never is.
+            priority: ``normal``; ``bulk`` goes behind everything that is not.
+            idempotency_key: up to 256 characters. Letters with the same key are one letter.
+            on_uncertain: what to do when it may have been accepted: ``resend`` (the same octets) or ``hold``.
+            tags: words to find and suspend letters by.
+            id: the letter's id; by default a new one, or what follows from the idempotency key.
+            date_ms: the Date, in milliseconds since 1970; by default now, or `send_at`.
+            settings: whose defaults and limits hold; by default those of the process.
+
+        Raises:
+            InvalidLetter: something cannot be sent; it names every problem.
+        """
+        limits = settings or process_settings()
+        problems = Problems()
+        now_ms = clock.wall_ms()
+
+        def take(name: str, make: Callable[[Any, str], object], value: object) -> None:
+            field = name.removesuffix("_ms")
+            try:
+                object.__setattr__(self, name, make(value, field))
+            except InvalidLetter as error:
+                problems.extend(error.problems)
+                object.__setattr__(self, name, None)
+
+        take("id", keywords.identity, (id, idempotency_key, now_ms))
+        take("from_", keywords.author, limits.from_ if from_ is None else from_)
+        take("to", parse_addresses, to)
+        take("cc", parse_addresses, cc)
+        take("bcc", parse_addresses, bcc)
+        take("reply_to", parse_addresses, () if reply_to is None else reply_to)
+        take("subject", keywords.subject, subject)
+        take("headers", keywords.headers, headers)
+        take("message", keywords.message, message)
+        take("html", keywords.html, html)
+        take("attachments", keywords.attachments, attachments)
+        take("inline", keywords.inline, inline)
+        take("envelope_from", keywords.reverse_path, envelope_from)
+        take("relay", keywords.name_of_relay, relay)
+        take("send_at_ms", keywords.moment_ms, send_at)
+        take("expires_in_ms", keywords.span_ms, expires_in)
+        take("priority", keywords.one_of(keywords.PRIORITIES), priority)
+        take("idempotency_key", keywords.key, idempotency_key)
+        take("on_uncertain", keywords.one_of(keywords.POLICIES), on_uncertain)
+        take("tags", keywords.tags, tags)
+        take("date_ms", keywords.moment_ms, date_ms)
+        problems.raise_if_any()
+        self._make_whole(now_ms)
+        self._check_whole(limits)
+
+    def _make_whole(self, now_ms: int) -> None:
+        """Fix the date, and take the header fields of a part built by hand for the letter's own."""
+        put = partial(object.__setattr__, self)
+        if self.message is not None and self.message.headers:
+            lifted = [pair for pair in self.message.headers if not pair[0].lower().startswith("content-")]
+            put("headers", keywords.headers([*self.headers, *lifted], "headers"))
+            kept = tuple(pair for pair in self.message.headers if pair not in lifted)
+            put("message", replace(self.message, headers=kept))
+        if self.date_ms is None:
+            put("date_ms", max(self.send_at_ms or 0, now_ms))
+
+    def _check_whole(self, limits: Settings) -> None:
+        """Check what no keyword shows alone.
+
+        Raises:
+            InvalidLetter: a limit is exceeded, or keywords contradict each other.
+        """
+        problems = Problems()
+        recipients = self.envelope.recipients
+        if not recipients:
+            problems.append(Problem("to", "there is no recipient", "name one in to, cc or bcc"))
+        if len(recipients) > limits.recipients_max:
+            problem = f"there are {len(recipients)} recipients"
+            problems.append(Problem("to", problem, f"send letters of at most {limits.recipients_max} recipients each"))
+        if self.message is None and self.html is None:
+            problems.append(Problem("message", "there is neither text nor html", "give message= or html="))
+        elif self.inline and self.html is None:
+            problems.append(Problem("inline", "there is no html that could show it", "give html=, or attachments="))
+        if self.message is not None and self.html is not None and self.message.content_type != "text/plain":
+            problem = f"a {self.message.content_type} part cannot be the plain alternative of the html"
+            problems.append(Problem("message", problem, "give a text, or build the whole body by hand"))
+        parts = [each for top in self.parts for each in top.walk()]
+        if len(parts) > limits.parts_max:
+            problems.append(Problem("attachments", f"the letter has {len(parts)} parts", f"at most {limits.parts_max}"))
+        size = sum(part.size for part in parts)
+        if size > limits.letter_max:
+            remedy = f"send less than {limits.letter_max} octets (POSTROOM_LETTER_MAX), or a link"
+            problems.append(Problem("attachments", f"the letter is too large: {size} octets", remedy))
+        if sum(len(name) + len(value) for name, value in self.headers) > limits.header_max:
+            problems.append(Problem("headers", "they are too long together", f"at most {limits.header_max} octets"))
+        problems.raise_if_any()
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts that it was made of: text, html, inline parts, attachments."""
+        bodies = (part for part in (self.message, self.html) if part is not None)
+        return (*bodies, *self.inline, *self.attachments)
+
+    @property
+    def envelope(self) -> Envelope:
+        """The reverse-path and the forward-paths, each recipient once."""
+        reverse_path = self.from_.address if self.envelope_from is None else self.envelope_from
+        return Envelope(reverse_path, forward_paths(mailboxes((*self.to, *self.cc, *self.bcc))))
+
+    @property
+    def message_id(self) -> str:
+        """The Message-ID, angle brackets and all: the caller's, or one that derives from the letter's id."""
+        for name, value in self.headers:
+            if name.lower() == "message-id":
+                return value
+        return f"<{self.id}@{self.from_.domain}>"
+
+    def header_fields(self) -> list[bytes]:
+        """Return the header fields, complete and in order, but for those of MIME; the caller's win over generated ones."""
+        given = {name.lower() for name, _ in self.headers}
+        fields = []
+        if "from" not in given:
+            fields.append(header.address_list("From", (self.from_,)))
+        for name, addresses in (("To", self.to), ("Cc", self.cc), ("Reply-To", self.reply_to)):
+            if addresses and name.lower() not in given:
+                fields.append(header.address_list(name, addresses))
+        if not self.to and not self.cc and "to" not in given:
+            fields.append(_UNDISCLOSED)
+        if self.subject is not None and "subject" not in given:
+            fields.append(header.unstructured("Subject", self.subject))
+        if "date" not in given:
+            fields.append(b"Date: %s\r\n" % _date(self.date_ms // 1000))
+        if "message-id" not in given:
+            fields.append(header.structured("Message-ID", self.message_id))
+        fields.extend(header.field_octets(name, value) for name, value in self.headers)
+        return fields
+
+    def octets(self, read: Callable[[Stored], bytes] | None = None) -> list[bytes]:
+        """Return the whole message in chunks, as it goes over the wire but for dot-stuffing.
+
+        Args:
+            read: gives the octets of contents that are stored beside the letter.
+        """
+        root = compose.shape(self.message, self.html, self.inline, self.attachments)
+        return compose.message(self.header_fields(), root, self.id, read)
+
+    def as_bytes(self) -> bytes:
+        """Return the whole message, with CRLF line ends."""
+        return b"".join(self.octets())
+
+    def as_string(self) -> str:
+        """Return the whole message as text, for looking at; octets that are no UTF-8 show as U+FFFD."""
+        return self.as_bytes().decode("utf-8", "replace")
+
+    def to_json(self) -> bytes:
+        """Return the letter as JSON, with everything in it, as `from_json` and the task ``postroom.accept`` read it."""
+        return letter_json.encode(self)[0]
+
+    @classmethod
+    def from_json(cls, text: bytes | str, settings: Settings | None = None) -> Self:
+        """Return the letter that this JSON describes, checked as strictly as at the caller.
+
+        Raises:
+            InvalidLetter: it cannot be read, or what it describes cannot be sent.
+        """
+        read = letter_json.decode(text)
+        send_at, expires_in = read.pop("send_at_ms", None), read.pop("expires_in_ms", None)
+        return cls(
+            **read,
+            send_at=send_at,
+            expires_in=None if expires_in is None else expires_in / 1000,
+            settings=settings,
+        )
+
+
+_UNDISCLOSED = b"To: undisclosed-recipients:;\r\n"
+
+
+@lru_cache(maxsize=4)
+def _date(seconds: int) -> bytes:
+    """A date as RFC 5322 §3.3 writes it, in UTC; letters of one second share it."""
+    return format_datetime(datetime.fromtimestamp(seconds, UTC)).encode()

@@ -1,0 +1,235 @@
+"""A letter as JSON: what the ledger keeps, and what the task ``postroom.accept`` takes.
+
+The keys are the keywords of `Letter`; addresses are strings, and parts are objects whose octets are either ``text``
+(when they are UTF-8), ``base64``, or ``stored`` (in the ledger's contents).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from postroom.errors import NewerSchema, invalid
+from postroom.part import Part, Stored
+from postroom.reply import printable
+
+if TYPE_CHECKING:
+    from postroom.letter import Letter
+
+SCHEMA = 1
+SIZE_MAX = 100 * 1024 * 1024
+
+
+class StoredJson(msgspec.Struct, forbid_unknown_fields=True, array_like=True, frozen=True):
+    """Octets in the ledger's contents."""
+
+    sha256: str
+    size: int
+
+
+class PartJson(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, frozen=True):
+    """A part."""
+
+    type: str
+    text: str | None = None
+    base64: bytes | None = None
+    stored: StoredJson | None = None
+    charset: str | None = None
+    encoding: str | None = None
+    parameters: Sequence[tuple[str, str]] = ()
+    headers: Sequence[tuple[str, str]] = ()
+    disposition: str | None = None
+    name: str | None = None
+    content_id: str | None = None
+    description: str | None = None
+    subparts: Sequence[PartJson] = ()
+
+
+class LetterJson(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, frozen=True, kw_only=True):
+    """A letter."""
+
+    schema: int
+    id: str | None = None
+    date_ms: int | None = None
+    from_: str | None = msgspec.field(name="from", default=None)
+    to: str | Sequence[str] = ()
+    cc: str | Sequence[str] = ()
+    bcc: str | Sequence[str] = ()
+    reply_to: str | Sequence[str] = ()
+    subject: str | None = None
+    headers: Sequence[tuple[str, str]] = ()
+    message: str | PartJson | None = None
+    html: str | PartJson | None = None
+    attachments: Sequence[PartJson] = ()
+    inline: Sequence[PartJson] = ()
+    envelope_from: str | None = None
+    relay: str | None = None
+    send_at_ms: int | None = None
+    expires_in_ms: int = 0
+    priority: str = "normal"
+    idempotency_key: str | None = None
+    on_uncertain: str = "resend"
+    tags: Sequence[str] = ()
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(LetterJson)
+
+
+def encode(letter: Letter, *, contents_over: int | None = None) -> tuple[bytes, dict[str, bytes]]:
+    """Return the letter as JSON, and the octets that were left out of it, by digest.
+
+    Args:
+        letter: what to write.
+        contents_over: leave out the octets of parts that are larger than this; None keeps all in the JSON.
+    """
+    contents: dict[str, bytes] = {}
+    written = _letter(letter, _PartWriter(contents, contents_over), letter.id, letter.date_ms)
+    return _encoder.encode(written), contents
+
+
+def digest(letter: Letter) -> str:
+    """Return a digest of what the caller asked for: the same for two letters that differ but in id and date."""
+    asked = _encoder.encode(_letter(letter, _PartWriter({}, _DIGEST_OVER), None, None))
+    return hashlib.blake2b(asked, digest_size=16).hexdigest()
+
+
+def decode(text: bytes | str) -> dict[str, Any]:
+    """Return the keywords of `Letter` that this JSON gives.
+
+    Raises:
+        NewerSchema: it was written by a newer Postroom.
+        InvalidLetter: it is no such JSON: not JSON at all, unknown keys, wrong types, too deep, too large.
+    """
+    if len(text) > SIZE_MAX:
+        raise invalid("letter", f"its JSON is {len(text)} octets long", f"write at most {SIZE_MAX}")
+    try:
+        if _schema.decode(text).schema > SCHEMA:
+            raise NewerSchema(f"the letter is of a schema newer than {SCHEMA}: upgrade this worker")
+        read = _decoder.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError, MemoryError) as error:
+        raise invalid("letter", printable(f"it cannot be read: {error}"), "write JSON as docs/letter-json.md says") from None
+    if read.schema != SCHEMA:
+        raise invalid("schema", f"{read.schema} is no schema", f"write {SCHEMA}")
+    keywords = {name: value for name in _PLAIN if (value := getattr(read, name)) != _DEFAULTS[name]}
+    return keywords | {
+        "message": _body(read.message, "message"),
+        "html": _body(read.html, "html"),
+        "attachments": tuple(_part(each, f"attachments[{place}]") for place, each in enumerate(read.attachments)),
+        "inline": {
+            each.content_id or "": _part(each, f"inline[{place}]") for place, each in enumerate(read.inline)
+        },
+    }
+
+
+class _Schema(msgspec.Struct):
+    schema: int
+
+
+_schema = msgspec.json.Decoder(_Schema)
+_DIGEST_OVER = 1024
+_PLAIN = tuple(
+    name for name in LetterJson.__struct_fields__ if name not in ("schema", "message", "html", "attachments", "inline")
+)
+_DEFAULTS = {name: getattr(LetterJson(schema=SCHEMA), name) for name in _PLAIN}
+
+
+@dataclass(frozen=True, slots=True)
+class _PartWriter:
+    """Writes parts, leaving large octets out into `contents`."""
+
+    contents: dict[str, bytes]
+    contents_over: int | None
+
+    def write(self, part: Part) -> PartJson:
+        text, octets, stored = self._octets(part.content)
+        return PartJson(
+            type=part.content_type,
+            text=text,
+            base64=octets,
+            stored=stored,
+            charset=part.charset,
+            encoding=part.encoding,
+            parameters=part.parameters,
+            headers=part.headers,
+            disposition=part.disposition,
+            name=part.name,
+            content_id=part.content_id,
+            description=part.description,
+            subparts=tuple(self.write(each) for each in part.subparts),
+        )
+
+    def _octets(self, content: bytes | Stored) -> tuple[str | None, bytes | None, StoredJson | None]:
+        if isinstance(content, Stored):
+            return None, None, StoredJson(content.sha256, content.size)
+        if self.contents_over is not None and len(content) > self.contents_over:
+            sha256 = hashlib.sha256(content).hexdigest()
+            self.contents[sha256] = content
+            return None, None, StoredJson(sha256, len(content))
+        if not content:
+            return None, None, None
+        try:
+            return content.decode("utf-8"), None, None
+        except UnicodeDecodeError:
+            return None, content, None
+
+
+def _letter(letter: Letter, parts: _PartWriter, letter_id: str | None, date_ms: int | None) -> LetterJson:
+    return LetterJson(
+        schema=SCHEMA,
+        id=letter_id,
+        date_ms=date_ms,
+        from_=str(letter.from_),
+        to=tuple(map(str, letter.to)),
+        cc=tuple(map(str, letter.cc)),
+        bcc=tuple(map(str, letter.bcc)),
+        reply_to=tuple(map(str, letter.reply_to)),
+        subject=letter.subject,
+        headers=letter.headers,
+        message=None if letter.message is None else parts.write(letter.message),
+        html=None if letter.html is None else parts.write(letter.html),
+        attachments=tuple(map(parts.write, letter.attachments)),
+        inline=tuple(map(parts.write, letter.inline)),
+        envelope_from=letter.envelope_from,
+        relay=letter.relay,
+        send_at_ms=letter.send_at_ms,
+        expires_in_ms=letter.expires_in_ms,
+        priority=letter.priority,
+        idempotency_key=letter.idempotency_key,
+        on_uncertain=letter.on_uncertain,
+        tags=letter.tags,
+    )
+
+
+def _body(read: str | PartJson | None, field: str) -> str | Part | None:
+    return _part(read, field) if isinstance(read, PartJson) else read
+
+
+def _part(read: PartJson, field: str) -> Part:
+    given = [each for each in (read.text, read.base64, read.stored) if each is not None]
+    if len(given) > 1:
+        raise invalid(field, "it has more than one of text, base64 and stored", "give one")
+    content: bytes | Stored = b""
+    if read.text is not None:
+        content = read.text.encode()
+    elif read.base64 is not None:
+        content = read.base64
+    elif read.stored is not None:
+        content = Stored(read.stored.sha256, read.stored.size)
+    return Part(
+        content_type=read.type,
+        content=content,
+        charset=read.charset,
+        encoding=read.encoding,
+        parameters=tuple(read.parameters),
+        headers=tuple(read.headers),
+        disposition=read.disposition,
+        name=read.name,
+        content_id=read.content_id,
+        description=read.description,
+        subparts=tuple(_part(each, f"{field}.subparts[{place}]") for place, each in enumerate(read.subparts)),
+    )

@@ -1,0 +1,119 @@
+"""All settings: one object, read from ``POSTROOM_*`` variables, each documented where it is defined."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
+from typing import Any
+
+from postroom.errors import InvalidSettings
+
+_MIB = 1024 * 1024
+
+
+def _setting(default: Any, doc: str) -> Any:
+    return field(default=default, metadata={"doc": doc})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What can be set. A field named ``retry_first_s`` is read from ``POSTROOM_RETRY_FIRST_S``."""
+
+    redis_url: str = _setting(
+        "redis://localhost:6379/0", "The ledger's Redis: `redis://`, `rediss://` or `unix://PATH?db=0`."
+    )
+    broker_url: str = _setting("", "Celery's broker; empty means the ledger's Redis.")
+    from_: str = _setting("", "The From of letters that name none.")
+    relay_url: str = _setting(
+        "smtp://localhost:25",
+        "The relay: `smtp://` (STARTTLS unless on loopback), `smtp+starttls://`, `smtps://`, "
+        "or `smtp+plain://` (no TLS), as `user:password@host:port`.",
+    )
+    ehlo_name: str = _setting("", "The name given in EHLO; empty means this machine's.")
+    ca_file: str = _setting("", "A file of certificates that relays are verified against; empty means the system's.")
+    retry_first_s: float = _setting(60.0, "Seconds until the first retry; each further one waits twice as long.")
+    retry_max_s: float = _setting(3600.0, "The longest wait between retries, in seconds.")
+    give_up_s: float = _setting(172_800.0, "Seconds after which a letter that is still deferred is given up.")
+    lease_s: float = _setting(60.0, "Seconds until the claim of a worker that died is taken over.")
+    bell_s: float = _setting(900.0, "Seconds until a letter that no worker claimed is rung for again.")
+    timer_s: float = _setting(1.0, "Seconds between two looks of a worker at the schedule.")
+    keep_sent_s: float = _setting(604_800.0, "Seconds that the account of a sent or cancelled letter is kept.")
+    keep_failed_s: float = _setting(
+        0.0, "Seconds that a failed letter is kept, content and all; 0 keeps it until it is retried or purged."
+    )
+    uncertain_max: int = _setting(3, "Uncertain attempts after which even `resend` holds the letter.")
+    deaths_max: int = _setting(5, "Worker deaths after which a letter is held.")
+    pauses_max: int = _setting(3, "Pauses in a row, met by one letter, that cost it no attempt; the next one does.")
+    pause_first_s: float = _setting(5.0, "Seconds that a relay that is down is left alone at first.")
+    pause_max_s: float = _setting(300.0, "The longest pause of a relay that is down, in seconds.")
+    connect_timeout_s: float = _setting(30.0, "Seconds to wait for a connection to the relay.")
+    greeting_timeout_s: float = _setting(300.0, "Seconds to wait for the relay's greeting (RFC 5321 §4.5.3.2.1).")
+    command_timeout_s: float = _setting(300.0, "Seconds to wait for the reply to a command (RFC 5321 §4.5.3.2).")
+    content_timeout_s: float = _setting(600.0, "Seconds to wait for the reply to the content (RFC 5321 §4.5.3.2.6).")
+    session_idle_s: float = _setting(60.0, "Seconds after which an idle SMTP session is closed.")
+    session_letters: int = _setting(500, "Letters after which an SMTP session is closed.")
+    contents_over: int = _setting(64 * 1024, "Octets beyond which a part is stored once, by digest, beside the letters.")
+    letter_max: int = _setting(25 * _MIB, "Octets of all parts of a letter together, at most.")
+    header_max: int = _setting(64 * 1024, "Octets of the header fields of a letter, at most.")
+    recipients_max: int = _setting(1000, "Recipients of a letter, at most.")
+    parts_max: int = _setting(1000, "Parts of a letter, at most.")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        """Return the settings that the environment gives; unset or empty variables leave the default.
+
+        Raises:
+            InvalidSettings: a variable cannot be read as its type; the message names it, never its value.
+        """
+        values = {}
+        for each in fields(cls):
+            # A secret mounted as a file or pasted in a console often ends in a newline.
+            text = environment.get(variable(each.name), "").strip()
+            if text:
+                values[each.name] = _parsed(variable(each.name), _PARSERS[str(each.type)], text)
+        return cls(**values)
+
+    @property
+    def broker(self) -> str:
+        """The broker's URL as Celery spells it."""
+        url = self.broker_url or self.redis_url
+        if url.startswith("unix://"):
+            path, _, query = url.removeprefix("unix://").partition("?")
+            database = dict(pair.split("=", 1) for pair in query.split("&") if "=" in pair).get("db", "0")
+            return f"redis+socket://{path}?virtual_host={database}"
+        return url
+
+
+_PARSERS: dict[str, Callable[[str], Any]] = {"str": str, "int": int, "float": float}
+
+
+def variable(name: str) -> str:
+    """Return the environment variable that a field is read from."""
+    return "POSTROOM_" + name.strip("_").upper()
+
+
+def _parsed(name: str, parse: Callable[[str], Any], text: str) -> Any:
+    try:
+        value = parse(text)
+    except ValueError:
+        raise InvalidSettings(f"{name} has to be a number") from None
+    if parse is not str and not 0 <= value < float("inf"):
+        raise InvalidSettings(f"{name} has to be a number of 0 or more")
+    return value
+
+
+@lru_cache(maxsize=1)
+def process_settings() -> Settings:
+    """Return the settings of this process, read from its environment at first use."""
+    return Settings.from_environment()
+
+
+def table() -> str:
+    """Return the table of all settings, in Markdown, for the docs."""
+    rows = ["| variable | default | what |", "| --- | --- | --- |"]
+    for each in fields(Settings):
+        default = f"`{each.default}`" if each.default != "" else ""
+        rows.append(f"| `{variable(each.name)}` | {default} | {each.metadata['doc']} |")
+    return "\n".join(rows) + "\n"

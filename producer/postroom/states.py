@@ -1,0 +1,92 @@
+"""The states of letters and recipients, and the edges between them: the data that scripts, docs and tests agree on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class LetterState(StrEnum):
+    """Where a letter stands."""
+
+    SCHEDULED = "scheduled"
+    QUEUED = "queued"
+    SENDING = "sending"
+    DEFERRED = "deferred"
+    HELD = "held"
+    SENT = "sent"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
+
+    @property
+    def is_final(self) -> bool:
+        """True when nothing more happens unless an operator acts."""
+        return self in FINAL
+
+    @property
+    def is_settled(self) -> bool:
+        """True when the letter is final, or held until an operator acts."""
+        return self in FINAL or self is LetterState.HELD
+
+
+class RecipientState(StrEnum):
+    """Where one recipient of a letter stands."""
+
+    PENDING = "pending"
+    ACCEPTED = "accepted"
+    DEFERRED = "deferred"
+    REFUSED = "refused"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_open(self) -> bool:
+        """True while the recipient is still to be served."""
+        return self in (RecipientState.PENDING, RecipientState.DEFERRED)
+
+
+FINAL = frozenset(
+    {LetterState.SENT, LetterState.PARTIAL, LetterState.FAILED, LetterState.CANCELLED, LetterState.REJECTED}
+)
+
+EDGES: Mapping[LetterState, frozenset[LetterState]] = MappingProxyType(
+    {
+        LetterState.SCHEDULED: frozenset({LetterState.QUEUED, LetterState.CANCELLED, LetterState.HELD}),
+        LetterState.QUEUED: frozenset({LetterState.SENDING, LetterState.CANCELLED, LetterState.HELD}),
+        LetterState.SENDING: frozenset(
+            {
+                LetterState.SENT,
+                LetterState.PARTIAL,
+                LetterState.FAILED,
+                LetterState.DEFERRED,
+                LetterState.QUEUED,
+                LetterState.HELD,
+            }
+        ),
+        LetterState.DEFERRED: frozenset({LetterState.QUEUED, LetterState.CANCELLED, LetterState.HELD}),
+        LetterState.HELD: frozenset({LetterState.QUEUED, LetterState.CANCELLED}),
+        LetterState.PARTIAL: frozenset({LetterState.QUEUED}),
+        LetterState.FAILED: frozenset({LetterState.QUEUED}),
+        LetterState.CANCELLED: frozenset({LetterState.QUEUED}),
+        LetterState.SENT: frozenset(),
+        LetterState.REJECTED: frozenset(),
+    }
+)
+"""From each state, the states a letter may go to next."""
+
+
+def letter_state(recipients: Collection[RecipientState]) -> LetterState:
+    """Return the state that follows from the recipients', once an attempt is over."""
+    if any(state.is_open for state in recipients):
+        return LetterState.DEFERRED
+    accepted = sum(state is RecipientState.ACCEPTED for state in recipients)
+    if accepted == len(recipients):
+        return LetterState.SENT
+    if accepted:
+        return LetterState.PARTIAL
+    if all(state is RecipientState.CANCELLED for state in recipients):
+        return LetterState.CANCELLED
+    return LetterState.FAILED

@@ -1,0 +1,168 @@
+"""Content transfer encodings (RFC 2045 §6): how octets travel as lines of text.
+
+Four are spoken here: ``7bit``, ``8bit``, ``quoted-printable`` and ``base64``. ``binary`` is not, since a relay
+that takes it (RFC 3030 BINARYMIME) is rare and the next hop need not.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Iterator
+from struct import Struct
+from typing import Final, Literal
+
+Encoding = Literal["7bit", "8bit", "quoted-printable", "base64"]
+
+ENCODINGS: Final[frozenset[str]] = frozenset({"7bit", "8bit", "quoted-printable", "base64"})
+
+LONGEST_LINE: Final = 998
+"""Octets that a line may have beside its CRLF (RFC 5322 §2.1.1)."""
+
+_COLUMNS: Final = 76
+_OCTETS_A_LINE: Final = _COLUMNS // 4 * 3
+_LINES_A_BLOCK: Final = 1024
+_BLOCK: Final = _OCTETS_A_LINE * _LINES_A_BLOCK
+_LINES_OF_BLOCK: Final = Struct(f"{_COLUMNS}s" * _LINES_A_BLOCK)
+
+_QP_ESCAPED: Final = bytes(range(256)).translate(None, b"\t\r\n " + bytes(range(33, 127)).replace(b"=", b""))
+_QP_SAFE: Final = bytes(range(256)).translate(None, _QP_ESCAPED)
+_QP_COLUMNS: Final = _COLUMNS - 1
+_QP_LONG_LINE: Final = re.compile(rb"[^\n]{%d,}" % (_QP_COLUMNS + 1))
+_QP_MANGLED_START: Final = re.compile(rb"^(?:\.|F(?=rom ))", re.MULTILINE)
+_QP_MANGLED: Final = (b".", b"From ")
+
+
+def has_canonical_newlines(octets: bytes) -> bool:
+    """Say whether CR and LF occur only as CRLF."""
+    ends = octets.count(b"\n")
+    return ends == octets.count(b"\r") and (not ends or ends == octets.count(b"\r\n"))
+
+
+def normalize_newlines(octets: bytes) -> bytes:
+    """Return text with every bare CR and bare LF made CRLF; nothing else ever ends a line (RFC 2046 §4.1.1)."""
+    if has_canonical_newlines(octets):
+        return octets
+    return octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+
+
+def fits(octets: bytes, encoding: str) -> bool:
+    """Say whether octets can travel in this encoding: 7bit and 8bit leave them bare (RFC 2045 §2.7, §2.8)."""
+    if encoding == "7bit" and not octets.isascii():
+        return False
+    return encoding not in ("7bit", "8bit") or _has_only_short_lines(octets)
+
+
+def choose(octets: bytes, textual: bool) -> Encoding:
+    """Return the encoding that serves these octets best.
+
+    Text travels bare, as 7bit, where it can; else in the shorter of quoted-printable and base64.
+    Octets that are no text travel as base64: relays and clients may see to the line ends of the others.
+
+    Args:
+        octets: what is to be sent; text with CRLF line ends.
+        textual: whether it is text.
+    """
+    if not textual:
+        return "base64"
+    if octets.isascii() and _has_only_short_lines(octets):
+        return "7bit"
+    return "quoted-printable" if _is_quoted_printable_shorter(octets) else "base64"
+
+
+def encode(octets: bytes, encoding: str) -> bytes:
+    """Return octets as they travel: CRLF between lines, none added after the last.
+
+    Quoted-printable keeps a line ≤ 75 octets, so that a final ``=`` always has room; it also hides what some
+    systems would change at the start of a line: a dot, and ``From``.
+
+    Args:
+        octets: the content; for 7bit and 8bit such as `fits`.
+        encoding: one of `ENCODINGS`.
+    """
+    return b"".join(encode_in_pieces(octets, encoding))
+
+
+def encode_in_pieces(octets: bytes, encoding: str) -> tuple[bytes, ...]:
+    """Return what `encode` does in pieces to be joined: of base64 1,024 lines each, so that all is in memory once."""
+    if encoding == "base64":
+        return tuple(_base64_pieces(octets))
+    if encoding == "quoted-printable":
+        return (_quoted_printable(octets),)
+    return (octets,)
+
+
+def decode(encoded: bytes, encoding: str) -> bytes:
+    """Return the octets that were encoded; lenient to what is no base64 or quoted-printable (RFC 2045 §6.7, §6.8)."""
+    if encoding == "base64":
+        return binascii.a2b_base64(encoded)
+    if encoding == "quoted-printable":
+        return binascii.a2b_qp(encoded)
+    return encoded
+
+
+def _base64_pieces(octets: bytes) -> Iterator[bytes]:
+    # Cutting a block into lines by one call of a struct costs next to nothing beside the base64 itself (measured);
+    # calling b2a_base64 line by line takes three times as long, a slice a line five times.
+    to_base64, cut, join = binascii.b2a_base64, _LINES_OF_BLOCK.unpack, b"\r\n".join
+    view = memoryview(octets)
+    blocks = max(0, len(octets) - 1) // _BLOCK * _BLOCK
+    for start in range(0, blocks, _BLOCK):
+        yield join((*cut(to_base64(view[start : start + _BLOCK], newline=False)), b""))
+    rest = to_base64(view[blocks:], newline=False)
+    yield join([rest[start : start + _COLUMNS] for start in range(0, len(rest), _COLUMNS)])
+
+
+def _has_only_short_lines(octets: bytes) -> bool:
+    if b"\0" in octets or not has_canonical_newlines(octets):
+        return False
+    start, end = 0, len(octets)
+    while end - start > LONGEST_LINE:
+        newline = octets.rfind(b"\n", start, start + LONGEST_LINE + 2)
+        if newline < 0:
+            return False
+        start = newline + 1
+    return True
+
+
+def _is_quoted_printable_shorter(octets: bytes) -> bool:
+    escaped = len(octets.translate(None, _QP_SAFE))
+    if not has_canonical_newlines(octets):
+        escaped += octets.count(b"\r") + octets.count(b"\n")
+    least = len(octets) + 2 * escaped
+    base64 = (len(octets) + 2) // 3 * 4
+    base64 += (base64 - 1) // _COLUMNS * 2
+    if least >= base64:
+        return False
+    # Soft line breaks: at most 3 octets for every 70 of a line; edges of a line: at most two escapes.
+    most = least + 3 * (least // 70) + 4 * (octets.count(b"\n") + 1)
+    return most < base64 or len(_quoted_printable(octets)) < base64
+
+
+def _quoted_printable(octets: bytes) -> bytes:
+    # binascii finds what must be escaped, at the speed of C. Its line breaks are taken out again: it ends them as
+    # the first line of the text ends, and leaves no room to escape what stands at the start of a line.
+    is_text = has_canonical_newlines(octets)
+    lines = octets.replace(b"\r\n", b"\n") if is_text else octets
+    escaped = binascii.b2a_qp(lines, istext=is_text).replace(b"=\r\n", b"").replace(b"=\n", b"")
+    escaped = _QP_MANGLED_START.sub(_escape_start, escaped)
+    return _QP_LONG_LINE.sub(_wrap, escaped).replace(b"\n", b"\r\n")
+
+
+def _escape_start(match: re.Match[bytes]) -> bytes:
+    return b"=%02X" % match[0][0]
+
+
+def _wrap(match: re.Match[bytes]) -> bytes:
+    line, lead = match[0], b""
+    pieces: list[bytes] = []
+    start, end = 0, len(line)
+    while len(lead) + end - start > _QP_COLUMNS:
+        stop = start + _QP_COLUMNS - len(lead)
+        stop -= line.endswith(b"=", start, stop) or 2 * line.endswith(b"=", start, stop - 1)
+        pieces.append(lead + line[start:stop])
+        lead, start = b"", stop
+        if line.startswith(_QP_MANGLED, start):
+            lead, start = b"=%02X" % line[start], start + 1
+    pieces.append(lead + line[start:])
+    return b"=\n".join(pieces)

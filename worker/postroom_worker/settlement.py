@@ -1,0 +1,178 @@
+"""What an attempt comes to: from the answers to what the ledger records. Pure: the clock and chance are arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from postroom.ledger import Claim, Finish, Recipient
+from postroom.ledger.transitions import Times
+from postroom.reply import printable
+from postroom.states import LetterState, RecipientState, letter_state
+from postroom_worker.backoff import Backoff
+from postroom_worker.outcome import Answer, Outcome, Row, outcome
+
+_STATES = {
+    Outcome.ACCEPTED: RecipientState.ACCEPTED,
+    Outcome.REFUSED: RecipientState.REFUSED,
+}
+_FREE = (Outcome.PAUSE_RELAY, Outcome.RECONNECT)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The bounds and waits that a settlement follows."""
+
+    backoff: Backoff
+    times: Times
+    pauses_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try to deliver a letter, as the history tells it."""
+
+    relay: str
+    worker: str
+    took_ms: int
+    answers: Mapping[str, Answer]
+    """By address: of the recipients it was tried for."""
+
+
+def settle(claim: Claim, attempt: Attempt, rules: Rules, random: float, pause_ms: int = 0) -> Finish:
+    """Return what the ledger records of an attempt.
+
+    Args:
+        claim: the letter as it was claimed.
+        attempt: what was met.
+        rules: bounds and waits.
+        random: a number from 0 to 1, for the jitter.
+        pause_ms: how long the relay is left alone, when it is.
+    """
+    rows = {address: outcome(answer) for address, answer in attempt.answers.items()}
+    is_uncertain = any(row.outcome is Outcome.UNCERTAIN for row in rows.values())
+    is_pause = any(row.outcome is Outcome.PAUSE_RELAY for row in rows.values())
+    pauses = claim.pauses + 1 if is_pause else 0
+    counts = not all(row.outcome in _FREE for row in rows.values()) or pauses > rules.pauses_max
+    recipients = [_settled(each, attempt.answers, rows, counts=counts) for each in claim.recipients]
+    attempts = claim.attempts + counts
+    uncertain = claim.uncertain + is_uncertain
+    state = letter_state([each.state for each in recipients])
+    wait_ms, reason = rules.times.wait_ms(state), ""
+    if state is LetterState.DEFERRED and is_uncertain and _holds(claim, uncertain, rules.times):
+        state, wait_ms, reason = LetterState.HELD, 0, "uncertain: it may have been accepted"
+    elif state is LetterState.DEFERRED:
+        wait_ms = pause_ms if is_pause else rules.backoff.wait_ms(attempts, random) if counts else 0
+        worthless = _worthless(claim, attempt.took_ms + wait_ms)
+        if worthless:
+            recipients = expired(recipients, worthless)
+            state = letter_state([each.state for each in recipients])
+            wait_ms, reason = rules.times.wait_ms(state), worthless
+    return Finish(
+        state=state,
+        wait_ms=wait_ms,
+        recipients=recipients,
+        attempts=attempts,
+        uncertain=uncertain,
+        pauses=pauses,
+        reason=reason,
+        event=_event(attempt, recipients, attempts, state, wait_ms, reason),
+    )
+
+
+def expire(claim: Claim, rules: Rules, why: str) -> Finish:
+    """Return what the ledger records when it is too late to send: everybody not served yet has expired."""
+    recipients = expired(claim.recipients, why)
+    state = letter_state([each.state for each in recipients])
+    event: dict[str, object] = {"event": "expired", "why": why}
+    return _unattempted(claim, state, rules.times.wait_ms(state), event, recipients, why)
+
+
+def wait(claim: Claim, wait_ms: int, why: str) -> Finish:
+    """Return what the ledger records when nothing could be tried, through no fault of the letter."""
+    return _unattempted(claim, LetterState.DEFERRED, wait_ms, {"event": "waits", "why": why, "wait_ms": wait_ms})
+
+
+def reject(claim: Claim, rules: Rules, why: str) -> Finish:
+    """Return what the ledger records of a letter that cannot be read."""
+    event: dict[str, object] = {"event": "rejected", "why": why}
+    return _unattempted(claim, LetterState.REJECTED, rules.times.wait_ms(LetterState.REJECTED), event, reason=why)
+
+
+def _unattempted(
+    claim: Claim,
+    state: LetterState,
+    wait_ms: int,
+    event: dict[str, object],
+    recipients: Sequence[Recipient] | None = None,
+    reason: str = "",
+) -> Finish:
+    return Finish(
+        state=state,
+        wait_ms=wait_ms,
+        recipients=claim.recipients if recipients is None else recipients,
+        attempts=claim.attempts,
+        uncertain=claim.uncertain,
+        pauses=claim.pauses,
+        reason=reason,
+        event=event,
+    )
+
+
+def expired(recipients: Sequence[Recipient], why: str) -> list[Recipient]:
+    """Return the recipients, those not served yet as expired; what the server last said of them stays."""
+    return [
+        Recipient(each.address, RecipientState.EXPIRED, each.reply or why, each.attempts) if each.state.is_open else each
+        for each in recipients
+    ]
+
+
+def too_late(claim: Claim, later_ms: int = 0) -> str:
+    """Return why it is too late to send the letter, so long after the claim; empty when it is not."""
+    return _worthless(claim, later_ms)
+
+
+def _worthless(claim: Claim, later_ms: int) -> str:
+    then_ms = claim.now_ms + later_ms
+    if claim.expires_ms and then_ms >= claim.expires_ms:
+        return "its time was over (expires_in)"
+    if then_ms >= claim.give_up_ms:
+        return "given up: it was deferred for too long"
+    return ""
+
+
+def _holds(claim: Claim, uncertain: int, times: Times) -> bool:
+    return claim.on_uncertain == "hold" or uncertain >= times.uncertain_max
+
+
+def _settled(
+    recipient: Recipient, answers: Mapping[str, Answer], rows: Mapping[str, Row], *, counts: bool
+) -> Recipient:
+    row = rows.get(recipient.address)
+    if row is None:
+        return recipient
+    state = _STATES.get(row.outcome, RecipientState.DEFERRED)
+    reply = printable(str(answers[recipient.address]))
+    if row.outcome is Outcome.UNCERTAIN:
+        reply = f"uncertain, it may have been accepted: {reply}"
+    return Recipient(recipient.address, state, reply, recipient.attempts + counts)
+
+
+def _event(
+    attempt: Attempt, recipients: Sequence[Recipient], number: int, state: LetterState, wait_ms: int, reason: str
+) -> dict[str, object]:
+    return {
+        "event": "attempt",
+        "number": number,
+        "relay": attempt.relay,
+        "worker": attempt.worker,
+        "took_ms": attempt.took_ms,
+        "recipients": [
+            {"address": each.address, "state": each.state, "reply": each.reply}
+            for each in recipients
+            if each.address in attempt.answers
+        ],
+        "state": state,
+        "next_in_ms": wait_ms if state is LetterState.DEFERRED else None,
+        "why": reason,
+    }

@@ -1,0 +1,247 @@
+"""A session: one SMTP connection, ready for transactions. Connecting, EHLO and TLS are the standard library's."""
+
+from __future__ import annotations
+
+import contextlib
+import smtplib
+import socket
+import ssl
+from dataclasses import dataclass
+from functools import cache
+from typing import Self, cast
+
+from postroom import clock
+from postroom.reply import Reply
+from postroom.settings import Settings
+from postroom_worker.outcome import Phase, Silence
+from postroom_worker.relay import Relay, Security
+from postroom_worker.smtp import auth
+from postroom_worker.smtp.wire import SessionFailed, Wire
+
+_AUTH_STEPS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How we behave in every session: our name, whom we trust, and how long we wait."""
+
+    ehlo_name: str
+    ca_file: str
+    connect_s: float
+    greeting_s: float
+    command_s: float
+    content_s: float
+
+    @classmethod
+    def of(cls, settings: Settings) -> Manner:
+        """Return what the settings say."""
+        return cls(
+            settings.ehlo_name or _own_name(),
+            settings.ca_file,
+            settings.connect_timeout_s,
+            settings.greeting_timeout_s,
+            settings.command_timeout_s,
+            settings.content_timeout_s,
+        )
+
+
+class _Connection(smtplib.SMTP):
+    """smtplib, but every reply is read within bounds of time and size: it calls this wherever it reads one."""
+
+    phase = Phase.CONNECT
+
+    def __init__(self, manner: Manner, implicit_tls: ssl.SSLContext | None) -> None:
+        self.manner = manner
+        self.implicit_tls = implicit_tls
+        super().__init__(local_hostname=manner.ehlo_name, timeout=manner.connect_s)
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        sock: socket.socket = super()._get_socket(host, port, timeout)  # type: ignore[misc]
+        if self.implicit_tls is None:
+            return sock
+        self.phase = Phase.STARTTLS
+        tls = self.implicit_tls.wrap_socket(sock, server_hostname=host)
+        self.phase = Phase.CONNECT
+        return tls
+
+    @property
+    def wire(self) -> Wire:
+        """The wire over the present socket; smtplib forgets its file whenever it changes the socket."""
+        if self.file is None:
+            self.file = Wire(cast("socket.socket", self.sock))
+        return cast("Wire", self.file)
+
+    def read(self, phase: Phase, timeout_s: float) -> Reply:
+        """Read a reply."""
+        return self.wire.read_reply(phase, timeout_s)
+
+    def getreply(self) -> tuple[int, bytes]:
+        timeout_s = self.manner.greeting_s if self.phase is Phase.CONNECT else self.manner.command_s
+        if self.phase is not Phase.EHLO:
+            reply = self.read(self.phase, timeout_s)
+            return reply.code, str(reply).encode()
+        reply, lines = self.wire.read_lines(self.phase, timeout_s)
+        return reply.code, "\n".join(lines).encode()
+
+    def send(self, s: bytes | str) -> None:  # type: ignore[override]
+        octets = s.encode("ascii") if isinstance(s, str) else s
+        self.wire.write(octets, self.phase, self.manner.command_s)
+
+
+class Session:
+    """One SMTP connection, greeted, encrypted and authenticated as its relay asks."""
+
+    def __init__(self, relay: Relay, manner: Manner) -> None:
+        """Connect.
+
+        Raises:
+            SessionFailed: the relay cannot be reached, or does not let us in.
+        """
+        self.relay = relay
+        self.manner = manner
+        self.letters = 0
+        """Transactions begun in it."""
+        self.used_s = clock.steady_s()
+        """When it was last used, by the steady clock."""
+        self.is_usable = True
+        """False once it is out of step: then it serves no further letter."""
+        context = _tls(manner.ca_file) if relay.security is not Security.NONE else None
+        self._smtp = _Connection(manner, context if relay.security is Security.TLS else None)
+        try:
+            self._begin(context)
+        except SessionFailed:
+            self.close()
+            raise
+        except ssl.SSLError as error:
+            self.close()
+            raise SessionFailed(Phase.STARTTLS, Silence.TLS_ERROR, _reason(error)) from None
+        except (OSError, smtplib.SMTPException, UnicodeError) as error:
+            self.close()
+            what = f"{relay.host}:{relay.port}: {error}"
+            silence = Silence.NO_CONNECTION if self._smtp.phase is Phase.CONNECT else Silence.CONNECTION_LOST
+            raise SessionFailed(self._smtp.phase, silence, what) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.quit()
+
+    def _begin(self, context: ssl.SSLContext | None) -> None:
+        smtp, relay = self._smtp, self.relay
+        smtp._host = relay.host  # type: ignore[attr-defined]  # noqa: SLF001  (the name that starttls() verifies)
+        self._expect(Phase.CONNECT, smtp.connect(relay.host, relay.port), 220)
+        self._ehlo()
+        if relay.security is Security.STARTTLS:
+            if not smtp.has_extn("starttls"):
+                raise SessionFailed(Phase.STARTTLS, Silence.NOT_OFFERED, "and this relay's settings require it")
+            smtp.phase = Phase.STARTTLS
+            # smtplib drops what it had read: octets that came in the clear behind the reply are never believed.
+            self._expect(Phase.STARTTLS, smtp.starttls(context=context), 220)
+            self._ehlo()
+        if relay.user:
+            self._authenticate()
+
+    def _expect(self, phase: Phase, answer: tuple[int, bytes], code: int) -> None:
+        if answer[0] != code:
+            raise SessionFailed(phase, Reply.of(answer[0], [answer[1].decode("utf-8", "replace")[4:]]))
+
+    def _ehlo(self) -> None:
+        smtp = self._smtp
+        smtp.phase = Phase.EHLO
+        code, text = smtp.ehlo()
+        if code in (500, 502, 504):  # a server of before 1995: no extensions (RFC 5321 §3.2)
+            smtp.phase = Phase.CONNECT
+            code, text = smtp.helo()
+        if code != 250:
+            raise SessionFailed(Phase.EHLO, Reply.of(code, text.decode("utf-8", "replace").splitlines()))
+
+    def _authenticate(self) -> None:
+        offered = self.features.get("auth", "").upper().split()
+        mechanism = auth.choose(offered, encrypted=self.relay.security is not Security.NONE)
+        if mechanism is None:
+            raise SessionFailed(Phase.AUTH, Silence.NOT_OFFERED, f"offered: {' '.join(offered) or 'nothing'}")
+        respond = auth.responder(mechanism, self.relay.user, self.relay.password)
+        reply = self.ask(Phase.AUTH, auth.initial(mechanism, respond))
+        for _ in range(_AUTH_STEPS):
+            if reply.code != 334:
+                break
+            reply = self.ask(Phase.AUTH, auth.encoded(respond(auth.challenge_of(reply.text))))
+        if reply.code != 235:
+            raise SessionFailed(Phase.AUTH, reply)
+
+    @property
+    def features(self) -> dict[str, str]:
+        """The extensions that it offers, by keyword in lower case, with their parameters."""
+        return self._smtp.esmtp_features
+
+    def write(self, octets: bytes, phase: Phase) -> None:
+        """Write octets as they are."""
+        self._smtp.wire.write(octets, phase, self.manner.command_s)
+
+    def read(self, phase: Phase) -> Reply:
+        """Read the next reply."""
+        return self._smtp.read(phase, self.manner.content_s if phase is Phase.CONTENT else self.manner.command_s)
+
+    def ask(self, phase: Phase, line: str) -> Reply:
+        """Write one command and read its reply."""
+        self.write(command(line), phase)
+        return self.read(phase)
+
+    @property
+    def has_leftover(self) -> bool:
+        """True when it said something that nobody asked for, or hung up: whose answer comes next is unknown."""
+        return self._smtp.wire.has_leftover
+
+    def is_alive(self) -> bool:
+        """Ask whether it still serves us (RSET); never raises."""
+        try:
+            return not self.has_leftover and self.ask(Phase.IDLE, "RSET").code == 250 and not self.has_leftover
+        except SessionFailed:
+            return False
+
+    def quit(self) -> None:
+        """Say QUIT and close. Whatever it answers, or not: what was accepted stays accepted."""
+        if self.is_usable:
+            with contextlib.suppress(SessionFailed):
+                self._smtp.wire.write(command("QUIT"), Phase.IDLE, 5)
+                self._smtp.read(Phase.IDLE, 5)
+        self.close()
+
+    def close(self) -> None:
+        """Close without a word."""
+        self.is_usable = False
+        self._smtp.close()
+
+
+def command(line: str) -> bytes:
+    """Return a command as it goes over the wire: the one place where every argument of a command is checked.
+
+    Raises:
+        ValueError: it holds a control character, or is too long (RFC 5321 §4.5.3.1.4 and the extensions to it).
+    """
+    octets = line.encode("utf-8")
+    if not line.isprintable() or len(octets) > 2048:
+        raise ValueError("a command must not hold controls, nor be longer than 2048 octets")
+    return octets + b"\r\n"
+
+
+def _tls(ca_file: str) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=ca_file or None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def _reason(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the certificate is not trusted: {error.verify_message}"
+    return error.reason or str(error)
+
+
+@cache
+def _own_name() -> str:
+    """The name for EHLO: the host's, when it has one with a dot; else its address in brackets (RFC 5321 §4.1.4)."""
+    name = socket.gethostname()
+    if "." in name and name.isascii():
+        return name
+    return "[127.0.0.1]"

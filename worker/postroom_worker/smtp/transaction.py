@@ -1,0 +1,217 @@
+"""A transaction: MAIL, RCPT for each, DATA, the content (RFC 5321 §3.3); pipelined where the relay offers it (RFC 2920).
+
+What it returns is an answer for every recipient: the reply, or its absence, that decides about it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from postroom.envelope import Envelope
+from postroom.reply import Reply
+from postroom_worker.outcome import Answer, Outcome, Phase, Silence, outcome
+from postroom_worker.smtp.session import Session, command
+from postroom_worker.smtp.wire import SessionFailed
+
+_BATCH_OCTETS = 4096
+"""Commands written before their replies are read: more could fill the buffers of both sides, and block both."""
+_TAIL_OCTETS = 32 * 1024
+"""How much of the content goes in one write with its end: small letters go whole."""
+_END = b".\r\n"
+
+Answers = dict[str, Answer]
+
+
+class ClaimLost(Exception):  # noqa: N818
+    """The letter is not ours any more; its end was not sent."""
+
+
+def transmit(
+    session: Session, envelope: Envelope, content: Sequence[bytes], enter_window: Callable[[], bool]
+) -> Answers:
+    """Submit one letter.
+
+    Args:
+        session: where; closed unless it can serve the next letter.
+        envelope: from whom, to whom.
+        content: the message, with CRLF line ends, in chunks.
+        enter_window: called before the end of the content is sent; False stops the transaction there.
+
+    Returns:
+        for each forward-path the answer that decides about it.
+
+    Raises:
+        ClaimLost: `enter_window` said so; nobody was accepted.
+    """
+    session.letters += 1
+    transaction = _Transaction(session, envelope, content)
+    try:
+        transaction.run(enter_window)
+    except SessionFailed as failed:
+        transaction.decide(failed.answer)
+        session.close()
+    except BaseException:
+        session.close()
+        raise
+    if session.is_usable and session.has_leftover:
+        session.close()
+    return transaction.answers
+
+
+@dataclass(slots=True)
+class _Transaction:
+    session: Session
+    envelope: Envelope
+    content: Sequence[bytes]
+    answers: Answers = field(default_factory=dict)
+    """Of the recipients that are decided."""
+
+    def run(self, enter_window: Callable[[], bool]) -> None:
+        lacking = self._lacking()
+        if lacking:
+            self.decide(lacking)
+            return
+        mail, recipients, data = self._commands()
+        replies = self._exchange([mail, *recipients, data])
+        if not self._admitted(replies):
+            self._leave(replies)
+            return
+        self._write_content(enter_window)
+        self.decide(Answer(Phase.CONTENT, self.session.read(Phase.CONTENT)))
+
+    def decide(self, answer: Answer) -> None:
+        """Give this answer to everybody who has none yet."""
+        for path in self.envelope.recipients:
+            self.answers.setdefault(path, answer)
+
+    def _lacking(self) -> Answer | None:
+        """What the letter needs and the relay does not offer."""
+        needs_utf8 = self.envelope.needs_smtputf8
+        if needs_utf8 and "smtputf8" not in self.session.features:
+            return Answer(Phase.MAIL, Silence.NOT_OFFERED, "SMTPUTF8, which an address needs")
+        if not self._is_ascii and "8bitmime" not in self.session.features:
+            return Answer(Phase.MAIL, Silence.NOT_OFFERED, "8BITMIME, which the content needs")
+        limit = self.session.features.get("size", "")
+        if limit.isdecimal() and limit.isascii() and 0 < int(limit) < self._size:
+            return Answer(Phase.MAIL, Silence.NOT_OFFERED, f"SIZE: the letter has {self._size} octets, it takes {limit}")
+        return None
+
+    @property
+    def _size(self) -> int:
+        return sum(map(len, self.content))
+
+    @property
+    def _is_ascii(self) -> bool:
+        return all(chunk.isascii() for chunk in self.content)
+
+    def _commands(self) -> tuple[bytes, list[bytes], bytes]:
+        features = self.session.features
+        mail = f"MAIL FROM:<{self.envelope.reverse_path}>"
+        if "size" in features:
+            mail += f" SIZE={self._size}"
+        if not self._is_ascii:
+            mail += " BODY=8BITMIME"
+        if self.envelope.needs_smtputf8:
+            mail += " SMTPUTF8"
+        return command(mail), [command(f"RCPT TO:<{path}>") for path in self.envelope.recipients], command("DATA")
+
+    def _exchange(self, commands: Sequence[bytes]) -> list[Reply]:
+        """Write the commands, in batches if they may be pipelined, and read a reply for each.
+
+        Stops early at a refused MAIL, and before a DATA that nobody would receive.
+        """
+        phases = [Phase.MAIL, *(Phase.RCPT for _ in self.envelope.recipients), Phase.DATA]
+        replies: list[Reply] = []
+        for batch in _batches(commands, pipelined="pipelining" in self.session.features):
+            if phases[len(replies)] is Phase.DATA and not any(reply.is_positive for reply in replies[1:]):
+                break
+            self.session.write(b"".join(batch), phases[len(replies)])
+            for _ in batch:
+                reply = self.session.read(phases[len(replies)])
+                replies.append(reply)
+                self._note(len(replies) - 1, phases[len(replies) - 1], reply)
+            if not replies[0].is_positive:
+                break
+        return replies
+
+    def _note(self, place: int, phase: Phase, reply: Reply) -> None:
+        answer = Answer(phase, reply)
+        if outcome(answer).outcome is Outcome.ACCEPTED:
+            return
+        if phase is Phase.RCPT:
+            self.answers[self.envelope.recipients[place - 1]] = answer
+        elif phase is Phase.MAIL:
+            self.decide(answer)
+
+    def _admitted(self, replies: Sequence[Reply]) -> bool:
+        """True when the content is asked for, and somebody would get it."""
+        everybody = 2 + len(self.envelope.recipients)
+        return len(replies) == everybody and replies[-1].code == 354 and len(self.answers) < everybody - 2
+
+    def _leave(self, replies: Sequence[Reply]) -> None:
+        """Nothing is to be sent: leave the session in step for the next letter."""
+        if len(replies) == 2 + len(self.envelope.recipients):
+            self.decide(Answer(Phase.DATA, replies[-1]))
+            if replies[-1].code == 354:
+                # Pipelined, and a lenient relay waits for content though it refused everybody: it gets an empty one.
+                self.session.write(_END, Phase.IDLE)
+                self.session.read(Phase.IDLE)
+        if replies[-1].code == 421 or not self.session.is_alive():
+            self.session.close()
+
+    def _write_content(self, enter_window: Callable[[], bool]) -> None:
+        head, tail = _split(list(stuffed(self.content)))
+        try:
+            for chunk in head:
+                self.session.write(chunk, Phase.BODY)
+            if not enter_window():
+                raise ClaimLost
+            # The end is the last octets of the write: if it fails, they were not sent.
+            self.session.write(tail, Phase.BODY)
+        except SessionFailed as failed:
+            raise self._early_reply() or failed from None
+
+    def _early_reply(self) -> SessionFailed | None:
+        """A relay that hangs up in the middle of the content may have said why: that is its answer."""
+        with contextlib.suppress(SessionFailed):
+            return SessionFailed(Phase.BODY, self.session.read(Phase.BODY))
+        return None
+
+
+def _batches(commands: Sequence[bytes], *, pipelined: bool) -> Iterator[list[bytes]]:
+    batch: list[bytes] = []
+    size = 0
+    for each in commands:
+        if batch and (not pipelined or size + len(each) > _BATCH_OCTETS):
+            yield batch
+            batch, size = [], 0
+        batch.append(each)
+        size += len(each)
+    yield batch
+
+
+def stuffed(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the chunks with every line's leading dot doubled (RFC 5321 §4.5.2), then the end of the content.
+
+    It makes no difference where the chunks are cut. A last line without its CRLF gets it.
+    """
+    before = b"\r\n"  # the two octets before the chunk: the content begins at the beginning of a line
+    for chunk in chunks:
+        if not chunk:
+            continue
+        body = chunk.replace(b"\r\n.", b"\r\n..")
+        if (before == b"\r\n" and chunk[:1] == b".") or (before[-1:] == b"\r" and chunk[:2] == b"\n."):
+            cut = body.index(b".")
+            body = body[:cut] + b"." + body[cut:]
+        before = (before + chunk[-2:])[-2:]
+        yield body
+    yield _END if before == b"\r\n" else b"\r\n" + _END
+
+
+def _split(chunks: Sequence[bytes]) -> tuple[list[bytes], bytes]:
+    """Return what is written before the window, and the last octets, which end the content."""
+    if sum(map(len, chunks)) <= _TAIL_OCTETS:
+        return [], b"".join(chunks)
+    return list(chunks[:-1]), chunks[-1]

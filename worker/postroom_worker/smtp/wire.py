@@ -1,0 +1,117 @@
+"""The octets between us and a relay: commands out, replies in, each within bounds of time and size."""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+
+from postroom import clock
+from postroom.reply import Reply
+from postroom_worker.outcome import Answer, Phase, Silence
+
+_LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
+_LINE_MAX = 4096  # octets; RFC 5321 §4.5.3.1.5 asks for 512
+_REPLY_MAX = 64 * 1024
+_BLOCK = 16 * 1024
+
+
+class SessionFailed(Exception):  # noqa: N818
+    """The session cannot go on; the answer says where and why."""
+
+    def __init__(self, phase: Phase, met: Reply | Silence, detail: str = "") -> None:
+        super().__init__(f"{phase}: {met} {detail}")
+        self.answer = Answer(phase, met, detail)
+
+
+class Wire:
+    """A connected socket, and the octets that came in and are not read yet."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock = sock
+        self._buffer = bytearray()
+
+    @property
+    def has_leftover(self) -> bool:
+        """True when the relay said something that nobody asked for, or hung up."""
+        if self._buffer:
+            return True
+        self.sock.settimeout(0)
+        try:
+            self._buffer += self.sock.recv(_BLOCK)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return False
+        except OSError:
+            return True
+        return True
+
+    def close(self) -> None:
+        """Forget what came in; the socket is its owner's to close."""
+        self._buffer.clear()
+
+    def write(self, octets: bytes, phase: Phase, timeout_s: float) -> None:
+        """Write all octets.
+
+        Raises:
+            SessionFailed: the connection was lost, or they were not taken in time.
+        """
+        self.sock.settimeout(timeout_s)
+        try:
+            self.sock.sendall(octets)
+        except TimeoutError:
+            raise SessionFailed(phase, Silence.TIMEOUT, f"the relay took no octets for {timeout_s:g} s") from None
+        except OSError as error:
+            raise SessionFailed(phase, Silence.CONNECTION_LOST, str(error)) from None
+
+    def read_reply(self, phase: Phase, timeout_s: float) -> Reply:
+        """Read one reply, of however many lines (RFC 5321 §4.2.1).
+
+        Args:
+            phase: where we are, for the answer if there is none.
+            timeout_s: for the whole reply, not for each read: a relay that sends an octet a second ends here.
+
+        Raises:
+            SessionFailed: no reply in time, connection lost, or one that cannot be read.
+        """
+        return self.read_lines(phase, timeout_s)[0]
+
+    def read_lines(self, phase: Phase, timeout_s: float) -> tuple[Reply, list[str]]:
+        """Read one reply, and return its lines too, without their codes: as `read_reply`."""
+        deadline = clock.steady_s() + timeout_s
+        code, lines, size = b"", [], 0
+        while True:
+            line = self._read_line(phase, deadline)
+            size += len(line)
+            match = _LINE.fullmatch(line)
+            if not match or (code and match[1] != code) or size > _REPLY_MAX:
+                what = "too long" if size > _REPLY_MAX else repr(line[:80])
+                raise SessionFailed(phase, Silence.MALFORMED, f"the reply is {what}")
+            code = match[1]
+            lines.append((match[3] or b"").decode("utf-8", "replace"))
+            if match[2] != b"-":
+                return Reply.of(int(code), lines), lines
+
+    def _read_line(self, phase: Phase, deadline: float) -> bytes:
+        while (end := self._buffer.find(b"\n")) < 0:
+            if len(self._buffer) > _LINE_MAX:
+                raise SessionFailed(phase, Silence.MALFORMED, f"a line of the reply is over {_LINE_MAX} octets")
+            self._buffer += self._receive(phase, deadline)
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        return line.removesuffix(b"\r")
+
+    def _receive(self, phase: Phase, deadline: float) -> bytes:
+        left_s = deadline - clock.steady_s()
+        if left_s <= 0:
+            raise SessionFailed(phase, Silence.TIMEOUT, "no reply in time")
+        self.sock.settimeout(left_s)
+        try:
+            octets = self.sock.recv(_BLOCK)
+        except TimeoutError:
+            raise SessionFailed(phase, Silence.TIMEOUT, "no reply in time") from None
+        except OSError as error:
+            raise SessionFailed(phase, Silence.CONNECTION_LOST, str(error)) from None
+        if not octets:
+            raise SessionFailed(phase, Silence.CONNECTION_LOST, "the relay hung up")
+        return octets

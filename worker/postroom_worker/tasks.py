@@ -1,0 +1,55 @@
+"""The Celery tasks. A task's state shows in the monitor what became of its letter: SUCCESS, RETRY or FAILURE."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from celery.exceptions import Retry
+from celery.signals import worker_process_shutdown, worker_shutdown
+
+from postroom.bell import ACCEPT, DELIVER, Bells
+from postroom.errors import InvalidLetter, PostroomError
+from postroom.states import LetterState
+from postroom_worker.acceptance import accept_letter
+from postroom_worker.app import app
+from postroom_worker.delivery import Delivered, deliver
+from postroom_worker.office import office
+
+
+class NotDelivered(PostroomError):
+    """The letter, or a part of its recipients, was refused or given up: the reply that decided."""
+
+
+@app.task(name=DELIVER, throws=(NotDelivered,), max_retries=None)
+def deliver_letters(letter_ids: list[str]) -> dict[str, Any]:
+    """Deliver letters by their ids. One alone shows its outcome as the task's state; several return them all."""
+    delivered = deliver(office(), [str(each) for each in letter_ids])
+    if len(delivered) == 1:
+        return _shown(delivered[0])
+    return {each.letter_id: each.state for each in delivered}
+
+
+@app.task(name=ACCEPT, throws=(InvalidLetter,))
+def accept(letter: Any) -> str:
+    """Accept a letter given as JSON, from applications without the library; returns its id."""
+    return accept_letter(office(), Bells(app), letter)
+
+
+def _shown(done: Delivered) -> dict[str, Any]:
+    """Return or raise what makes the monitor show the letter's state; the text names no address."""
+    if done.state == LetterState.DEFERRED:
+        # Raised so, Celery marks the task RETRY and publishes nothing: the schedule rings when it is due.
+        when = datetime.now(UTC) + timedelta(milliseconds=done.next_in_ms)
+        raise Retry(done.why, NotDelivered(done.why), when)
+    if done.state in (LetterState.FAILED, LetterState.PARTIAL, LetterState.REJECTED, LetterState.HELD):
+        raise NotDelivered(f"{done.state}: {done.why}")
+    return {"state": done.state, "why": done.why}
+
+
+@worker_process_shutdown.connect
+@worker_shutdown.connect
+def close_sessions(**_: object) -> None:
+    """Say QUIT to the relays: a session left open is a slot that the relay keeps for nobody."""
+    if office.cache_info().currsize:
+        office().pool.close()

@@ -1,0 +1,64 @@
+"""The timer of every worker: moves what is due from the schedule to the queue, and forgets what is over."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from celery import bootsteps
+from kombu.exceptions import OperationalError
+
+from postroom.bell import QUEUE, BULK_QUEUE, Bells
+from postroom.errors import LedgerUnavailable
+from postroom.ledger import Ledger, open_ledger
+from postroom.settings import process_settings
+
+log = logging.getLogger("postroom")
+
+_RELEASED_AT_ONCE = 500
+_FORGOTTEN_AT_ONCE = 200
+_LOST_BELL_MS = 30_000
+"""How old a bell is, whose queue is empty, when it counts as lost."""
+
+
+class Timer(bootsteps.StartStopStep):  # type: ignore[misc]
+    """A bootstep of the consumer: it starts anew whenever the connection to the broker does."""
+
+    requires = {"celery.worker.consumer.tasks:Tasks"}
+
+    def __init__(self, parent: Any, **kwargs: Any) -> None:
+        super().__init__(parent, **kwargs)
+        self._entry: Any = None
+
+    def start(self, parent: Any) -> None:
+        """Begin to look at the schedule."""
+        settings = process_settings()
+        ledger, bells = open_ledger(settings), Bells(parent.app)
+        early_ms = max(0, ledger.times.bell_ms - _LOST_BELL_MS)
+        self._entry = parent.timer.call_repeatedly(settings.timer_s, tick, (ledger, bells, early_ms))
+
+    def stop(self, parent: Any) -> None:
+        """Stop looking."""
+        if self._entry is not None:
+            self._entry.cancel()
+            self._entry = None
+
+
+def tick(ledger: Ledger, bells: Bells, early_ms: int) -> None:
+    """Look once. Never raises: what cannot be done now is done at the next look, by this worker or another.
+
+    Args:
+        ledger: where the schedule is.
+        bells: rung for what is due.
+        early_ms: how much before its time a queued letter is rung for again when the queue is empty: then its bell
+            was lost.
+    """
+    try:
+        is_idle = bells.are_all_rung()
+        for bell in ledger.release_due(_RELEASED_AT_ONCE, early_ms if is_idle else 0):
+            bells.ring(bell)
+        ledger.forget_due(_FORGOTTEN_AT_ONCE)
+    except LedgerUnavailable as error:
+        log.warning("the schedule waits: %s", error)
+    except (OperationalError, OSError) as error:
+        log.warning("the schedule waits: the broker is away (%s)", error)
