@@ -50,8 +50,17 @@ _MIME_NAMES: Final[Mapping[str, str]] = {
 }
 """Python's codec → the preferred MIME name of the IANA registry."""
 
-_DIRECTED: Final = frozenset({"iso-8859-6-e", "iso-8859-6-i", "iso-8859-8-e", "iso-8859-8-i"})
-"""Names that say more than their codec does: in which order the letters are kept (RFC 1556)."""
+_UNKNOWN_TO_PYTHON: Final[Mapping[str, str]] = {
+    "windows-874": "cp874",
+    "windows-31j": "cp932",
+    "ibm00858": "cp858",
+    # These say more than their codec does: in which order the letters are kept (RFC 1556).
+    "iso-8859-6-e": "iso8859-6",
+    "iso-8859-6-i": "iso8859-6",
+    "iso-8859-8-e": "iso8859-8",
+    "iso-8859-8-i": "iso8859-8",
+}
+"""MIME names that Python does not know → its codec."""
 
 _INEXACT: Final = frozenset(
     {"shift_jis", "windows-31j", "euc-jp", "euc-kr", "iso-2022-jp", "iso-2022-jp-2", "iso-2022-kr"}
@@ -72,21 +81,21 @@ def codec_of(charset: str, field: str) -> tuple[str, codecs.CodecInfo]:
     Raises:
         InvalidLetter: it is no charset of MIME text, or none that Python knows.
     """
-    known = _find(charset) if isinstance(charset, str) and _NAME.fullmatch(charset) else None
-    if known is None:
-        raise invalid(field, f"{str(charset)[:40]!r} is no charset that mail text can be in", "use 'utf-8'")
-    return known
+    try:
+        return _find(charset)
+    except (LookupError, TypeError):
+        remedy = f"use {UTF_8!r}"
+        raise invalid(field, f"{str(charset)[:40]!r} is no charset that mail text can be in", remedy) from None
 
 
 @lru_cache(maxsize=256)
-def _find(charset: str) -> tuple[str, codecs.CodecInfo] | None:
-    try:
-        codec = codecs.lookup(charset)
-    except LookupError:
-        return None
-    directed = charset.lower().replace("_", "-")
-    name = directed if directed in _DIRECTED else _MIME_NAMES.get(codec.name)
-    return (name, codec) if name else None
+def _find(charset: str) -> tuple[str, codecs.CodecInfo]:
+    if not _NAME.fullmatch(charset):
+        raise LookupError
+    if codec_name := _UNKNOWN_TO_PYTHON.get(charset.lower()):
+        return charset.lower(), codecs.lookup(codec_name)
+    codec = codecs.lookup(charset)
+    return _MIME_NAMES[codec.name], codec
 
 
 def encode(text: str, charset: str, field: str) -> bytes:

@@ -18,13 +18,18 @@ MIME_VERSION = b"MIME-Version: 1.0\r\n"
 def shape(
     text: Part | None,
     html: Part | None = None,
+    calendar: Part | None = None,
     inline: Sequence[Part] = (),
     attachments: Sequence[Part] = (),
 ) -> Part:
-    """Return the one part that holds them all. At least one of text and html is needed."""
+    """Return the one part that holds them all. At least one of text, html and calendar is needed."""
     shown = _multipart("related", [html, *inline], type=html.content_type) if html and inline else html
-    bodies = [body for body in (text, shown) if body is not None]
+    bodies = [body for body in (text, shown, calendar) if body is not None]
     body = bodies[0] if len(bodies) == 1 else _multipart("alternative", bodies)
+    if calendar:
+        # Readers that know no invitations show the file.
+        file = replace(calendar, content_type="application/ics", parameters=(), disposition="attachment", name="invite.ics")
+        attachments = (*attachments, file)
     if not attachments:
         return body
     if body.content_type == "multipart/mixed":

@@ -40,15 +40,15 @@ class Wanted(NamedTuple):
 
 
 def of_text(text: str, wanted: Wanted) -> Content:
-    """Return the content that a str is: of text/* with canonical line ends and without a byte order mark.
+    """Return the content that a str is: of text/* with canonical line ends, and without a byte order mark unless it is a file.
 
     Raises:
         InvalidLetter: the charset cannot hold it, or it is no message where one is wanted.
     """
-    kind, _, charset, encoding, _ = wanted
+    kind, _, charset, encoding, is_file = wanted
     is_text = content_types.is_text(kind)
     if is_text:
-        text = text.removeprefix(_BYTE_ORDER_MARK)
+        text = text if is_file else text.removeprefix(_BYTE_ORDER_MARK)
         charset = charset or charsets.UTF_8
     octets = charsets.encode(text, charset or charsets.UTF_8, "text")
     if content_types.is_message(kind):

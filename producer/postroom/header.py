@@ -79,8 +79,8 @@ def check_text(text: str, field: str, limit: int = TEXT_LIMIT) -> str:
         limit: the most characters.
 
     Raises:
-        InvalidLetter: it is no str, is too long, or holds a line end, another control (U+0000–001F, U+007F–009F) or half a
-            surrogate pair; the error names the first one and its index.
+        InvalidLetter: it is no str, is too long, or holds a line end, another control (U+0000–001F, U+007F–009F) or
+            half a surrogate pair; the error names the first one and its index.
     """
     if not isinstance(text, str):
         raise invalid(field, f"it is {type(text).__name__}, not str", "give text")
@@ -235,8 +235,8 @@ def _programs_can_read(value: str) -> bool:
 def _folded_text(name: str, text: str) -> str:
     """Return the field without its CRLF: plain words, encoded words, plain words, each as far as there are any."""
     head = f"{name}:"
-    start = _length(_PLAIN_START, text)
-    end = len(text) - _length(_PLAIN_END_REVERSED, text[::-1])
+    start = _plain_length(_PLAIN_START, text)
+    end = len(text) - _plain_length(_PLAIN_END_REVERSED, text[::-1])
     first_word = text.partition(" ")[0]
     if len(first_word) >= room_left(head):
         # Folded before its first word, a text gains a blank with some readers (measured: Python's).
@@ -251,15 +251,15 @@ def _folded_text(name: str, text: str) -> str:
     return fold_words(fold(head, [f" {word}" for word in words]), after)
 
 
+def _plain_length(words: re.Pattern[str], text: str) -> int:
+    found = words.match(text)
+    return found.end() if found else 0
+
+
 def _comma_list(name: str, items: Sequence[str], field: str) -> bytes:
     if not items:
         raise invalid(field, "it is empty", "leave the field out")
     return f"{fold_list(name, items, ',')}\r\n".encode()
-
-
-def _length(start: re.Pattern[str], text: str) -> int:
-    found = start.match(text)
-    return found.end() if found else 0
 
 
 def _items(addresses: Sequence[Address], field: str) -> Iterator[str]:

@@ -8,12 +8,14 @@ from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import IO, Any, Literal
+from urllib.parse import quote
 
 from postroom import header
 from postroom.address import Mailbox, parse_mailbox
 from postroom.errors import InvalidLetter, Problems, invalid
 from postroom.letter_id import check_id, id_of_key, new_id
 from postroom.part import Part, make_attachment, make_inline, make_mime_part
+from postroom.part_rules import WRITTEN_BY_US
 
 Attachment = str | Path | tuple[str, bytes] | IO[bytes] | Part
 Headers = Mapping[str, str] | Iterable[tuple[str, str]]
@@ -26,21 +28,9 @@ POLICIES = ("resend", "hold")
 KEY_MAX = 256
 HEADERS_MAX = 1000
 _LAST_MS = 253_370_764_800_000  # the year 9999, beyond which no Date can be written
+_METHOD = re.compile(r"^METHOD:([A-Za-z-]{1,40})\s*$", re.MULTILINE | re.IGNORECASE)
+_URL = re.compile(r"(?:https://|mailto:)[^\x00-\x20\x7f-\x9f<>\ud800-\udfff\s]{1,900}")
 _WORD = re.compile(r"[\w.:@+-]{1,64}", re.ASCII)
-
-# What the letter itself writes, or what the way to the recipient adds, is not the caller's to write.
-_RESERVED = {
-    "bcc": "give the recipients as bcc=",
-    "resent-bcc": "give the recipients as bcc=",
-    "mime-version": "leave it out, every letter has it",
-    "content-type": "make a part with make_mime_part(content_type=…) and give it as message=",
-    "content-transfer-encoding": "make a part with make_mime_part(encoding=…) and give it as message=",
-    "content-disposition": "make a part with make_mime_part(disposition=…) and give it as message=",
-    "content-length": "leave it out",
-    "return-path": "give it as envelope_from=",
-    "received": "leave it out",
-    "dkim-signature": "leave it out, the worker signs",
-}
 
 
 def author(value: str | tuple[str, str] | Mailbox, field: str) -> Mailbox:
@@ -79,8 +69,8 @@ def _header(pair: tuple[str, str], field: str, seen: set[str]) -> str:
     name, value = pair
     key = header.check_field_name(name, field).lower()
     field = f"headers[{name!r}]"
-    if key in _RESERVED:
-        raise invalid(field, "this field is not the caller's", _RESERVED[key])
+    if key in WRITTEN_BY_US:
+        raise invalid(field, "this field is not the caller's to write", WRITTEN_BY_US[key])
     if key in seen and key in header.SINGLE:
         raise invalid(field, "it is given twice", "give it once (RFC 5322 §3.6)")
     header.field_octets(name, value, field)
@@ -105,6 +95,52 @@ def html(value: str | Part | None, field: str) -> Part | None:
     return _renamed(lambda: make_mime_part(text=value, content_type="text/html"), field)
 
 
+def same(value: Part | None, field: str) -> Part | None:
+    """A part that is made already."""
+    if value is not None and not isinstance(value, Part):
+        raise invalid(field, f"it is {type(value).__name__}", "give a part")
+    return value
+
+
+def flag(value: bool, field: str) -> bool:
+    """True or False."""
+    if not isinstance(value, bool):
+        raise invalid(field, f"it is {type(value).__name__}", "give True or False")
+    return value
+
+
+def calendar(value: str | bytes | Part | None, field: str) -> Part | None:
+    """An invitation: the text of an .ics file, which says its method itself (RFC 5546, RFC 6047 §2.4)."""
+    if value is None or isinstance(value, Part):
+        return value
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    if not isinstance(text, str) or not text.lstrip("\ufeff\r\n ").upper().startswith("BEGIN:VCALENDAR"):
+        raise invalid(field, "it does not begin with BEGIN:VCALENDAR", "give the text of an .ics file")
+    method = _METHOD.search(text)
+    parameters = {"method": method[1].upper()} if method else {}
+    return _renamed(lambda: make_mime_part(text=text, content_type="text/calendar", parameters=parameters), field)
+
+
+def list_unsubscribe(value: str | Iterable[str] | None, field: str) -> Pairs:
+    """The header fields by which a reader's program unsubscribes (RFC 2369 §3.2), at one click if it can (RFC 8058)."""
+    if value is None:
+        return ()
+    urls = [_unsubscribe_url(each, field) for each in ([value] if isinstance(value, str) else value)]
+    if not urls:
+        return ()
+    pairs = [("List-Unsubscribe", ", ".join(f"<{url}>" for url in urls))]
+    if any(url.startswith("https:") for url in urls):
+        pairs.append(("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"))
+    return tuple(pairs)
+
+
+def _unsubscribe_url(value: str, field: str) -> str:
+    if not isinstance(value, str) or not _URL.fullmatch(value):
+        problem = f"{str(value)[:80]!r} is no https: or mailto: URL"
+        raise invalid(field, problem, "give one, blanks and the like percent-encoded")
+    return quote(value, safe="!#$%&'()*+,/:;=?@[]~._-")
+
+
 def _read(value: Any, field: str) -> str:
     if not hasattr(value, "read"):
         raise invalid(field, f"it is {type(value).__name__}", "give a str, a part, or an open file")
@@ -124,7 +160,7 @@ def _renamed(make: Callable[[], Part], field: str) -> Part:
         raise invalid(field, first.problem, first.remedy) from None
 
 
-def attachments(value: Attachment | Iterable[Attachment], field: str) -> tuple[Part, ...]:
+def attachments(value: Attachment | Iterable[Attachment], field: str, max_octets: int) -> tuple[Part, ...]:
     """Paths, pairs, open files or parts; one, or many."""
     one = isinstance(value, str | Path | Part) or hasattr(value, "read")
     if not one and isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], bytes | bytearray):
@@ -137,12 +173,12 @@ def attachments(value: Attachment | Iterable[Attachment], field: str) -> tuple[P
     parts = []
     for place, item in enumerate(value):
         with problems.collecting():
-            parts.append(make_attachment(item, f"{field}[{place}]"))  # type: ignore[arg-type]
+            parts.append(make_attachment(item, f"{field}[{place}]", max_octets))  # type: ignore[arg-type]
     problems.raise_if_any()
     return tuple(parts)
 
 
-def inline(value: Mapping[str, Attachment] | Iterable[Part] | None, field: str) -> tuple[Part, ...]:
+def inline(value: Mapping[str, Attachment] | None, field: str, max_octets: int) -> tuple[Part, ...]:
     """What the html shows, by content id."""
     if value is None:
         return ()
@@ -152,7 +188,7 @@ def inline(value: Mapping[str, Attachment] | Iterable[Part] | None, field: str) 
     parts = []
     for cid, item in value.items():
         with problems.collecting():
-            parts.append(make_inline(cid, item, f"{field}[{cid!r}]"))
+            parts.append(make_inline(cid, item, f"{field}[{cid!r}]", max_octets))
     problems.raise_if_any()
     return tuple(parts)
 

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from email.message import Message
 from email.utils import format_datetime
 from functools import lru_cache, partial
 from typing import IO, Any, Self
 
-from postroom import clock, compose, header, keywords, letter_json
+from postroom import clock, compose, header, keywords, letter_json, plain_text
+from postroom import ready as ready_messages
 from postroom.address import Address, AddressesInput, Mailbox, mailboxes, parse_addresses
 from postroom.envelope import Envelope, forward_paths
 from postroom.errors import InvalidLetter, Problem, Problems
-from postroom.keywords import Attachment, Headers, OnUncertain, Priority
-from postroom.part import Part, Stored
+from postroom.keywords import Attachment, Headers, OnUncertain, Pairs, Priority
+from postroom.part import Part, Stored, make_mime_part
 from postroom.settings import Settings, process_settings
+
+
+def _nowhere(stored: Stored) -> bytes:
+    raise ValueError(f"the contents {stored.sha256} are in the ledger, which is not at hand")
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -38,6 +44,8 @@ class Letter:
     headers: tuple[tuple[str, str], ...]
     message: Part | None
     html: Part | None
+    text_from_html: bool
+    calendar: Part | None
     attachments: tuple[Part, ...]
     inline: tuple[Part, ...]
     envelope_from: str | None
@@ -50,6 +58,8 @@ class Letter:
     idempotency_key: str | None
     on_uncertain: OnUncertain
     tags: tuple[str, ...]
+    ready: Part | None
+    """The whole message, when it came ready: see `from_bytes`."""
 
     def __init__(
         self,
@@ -65,6 +75,9 @@ class Letter:
         headers: Headers | None = None,
         attachments: Attachment | Iterable[Attachment] = (),
         inline: Mapping[str, Attachment] | None = None,
+        calendar: str | bytes | Part | None = None,
+        text_from_html: bool = True,
+        list_unsubscribe: str | Iterable[str] | None = None,
         envelope_from: str | None = None,
         relay: str | None = None,
         send_at: datetime | int | None = None,
@@ -75,6 +88,7 @@ class Letter:
         tags: str | Iterable[str] = (),
         id: str | None = None,  # noqa: A002  (the letter's own word)
         date_ms: int | None = None,
+        ready: Part | None = None,
         settings: Settings | None = None,
     ) -> None:
         """Make a letter of what is given, and check all of it.
@@ -93,6 +107,9 @@ class Letter:
                 generated field.
             attachments: paths, ``(file name, octets)`` pairs, open binary files, or parts.
             inline: what the html shows as ``cid:NAME``, by that name: as `attachments`.
+            calendar: an invitation, the text of an .ics file: shown by calendars, and attached.
+            text_from_html: when only html is given, make a readable text of it, as its plain alternative.
+            list_unsubscribe: https: and mailto: URLs to unsubscribe by; with https: at one click (RFC 8058).
             envelope_from: the reverse-path, where reports of failure return; ``""`` or ``"<>"`` for the null one; by
                 default the author's address.
             relay: the name of the relay to use.
@@ -104,6 +121,7 @@ class Letter:
             tags: words to find and suspend letters by.
             id: the letter's id; by default a new one, or what follows from the idempotency key.
             date_ms: the Date, in milliseconds since 1970; by default now, or `send_at`.
+            ready: a whole message, to be sent as it is: use `from_bytes`.
             settings: whose defaults and limits hold; by default those of the process.
 
         Raises:
@@ -129,10 +147,15 @@ class Letter:
         take("reply_to", parse_addresses, () if reply_to is None else reply_to)
         take("subject", keywords.subject, subject)
         take("headers", keywords.headers, headers)
+        with problems.collecting():
+            unsubscribe = keywords.list_unsubscribe(list_unsubscribe, "list_unsubscribe")
         take("message", keywords.message, message)
         take("html", keywords.html, html)
-        take("attachments", keywords.attachments, attachments)
-        take("inline", keywords.inline, inline)
+        take("text_from_html", keywords.flag, text_from_html)
+        take("calendar", keywords.calendar, calendar)
+        take("attachments", partial(keywords.attachments, max_octets=limits.letter_max), attachments)
+        take("inline", partial(keywords.inline, max_octets=limits.letter_max), inline)
+        take("ready", keywords.same, ready)
         take("envelope_from", keywords.reverse_path, envelope_from)
         take("relay", keywords.name_of_relay, relay)
         take("send_at_ms", keywords.moment_ms, send_at)
@@ -143,18 +166,26 @@ class Letter:
         take("tags", keywords.tags, tags)
         take("date_ms", keywords.moment_ms, date_ms)
         problems.raise_if_any()
-        self._make_whole(now_ms)
+        self._make_whole(now_ms, unsubscribe)
         self._check_whole(limits)
 
-    def _make_whole(self, now_ms: int) -> None:
-        """Fix the date, and take the header fields of a part built by hand for the letter's own."""
+    def _make_whole(self, now_ms: int, unsubscribe: Pairs) -> None:
+        """Add what follows from what was given: header fields from elsewhere, the text of the html, the date."""
         put = partial(object.__setattr__, self)
-        if self.message is not None and self.message.headers:
-            lifted = [pair for pair in self.message.headers if not pair[0].lower().startswith("content-")]
-            put("headers", keywords.headers([*self.headers, *lifted], "headers"))
-            kept = tuple(pair for pair in self.message.headers if pair not in lifted)
-            put("message", replace(self.message, headers=kept))
-        if self.date_ms is None:
+        part = self.message
+        lifted = [pair for pair in part.headers if not _is_of_parts(pair)] if part else []
+        if part and lifted:
+            # The fields of a part built by hand are the letter's; those of MIME stay with the part.
+            put("message", replace(part, headers=tuple(filter(_is_of_parts, part.headers))))
+        if unsubscribe or lifted:
+            put("headers", keywords.headers([*self.headers, *unsubscribe, *lifted], "headers"))
+        if self.html is not None and part is None and self.text_from_html and isinstance(self.html.content, bytes):
+            text = plain_text.from_html(self.html.text)
+            put("message", None if text is None else make_mime_part(text=text))
+        given_ms = keywords.date_of(self.headers)
+        if given_ms is not None:
+            put("date_ms", given_ms)
+        elif self.date_ms is None:
             put("date_ms", max(self.send_at_ms or 0, now_ms))
 
     def _check_whole(self, limits: Settings) -> None:
@@ -170,13 +201,7 @@ class Letter:
         if len(recipients) > limits.recipients_max:
             problem = f"there are {len(recipients)} recipients"
             problems.append(Problem("to", problem, f"send letters of at most {limits.recipients_max} recipients each"))
-        if self.message is None and self.html is None:
-            problems.append(Problem("message", "there is neither text nor html", "give message= or html="))
-        elif self.inline and self.html is None:
-            problems.append(Problem("inline", "there is no html that could show it", "give html=, or attachments="))
-        if self.message is not None and self.html is not None and self.message.content_type != "text/plain":
-            problem = f"a {self.message.content_type} part cannot be the plain alternative of the html"
-            problems.append(Problem("message", problem, "give a text, or build the whole body by hand"))
+        problems.extend(self._contradictions())
         parts = [each for top in self.parts for each in top.walk()]
         if len(parts) > limits.parts_max:
             problems.append(Problem("attachments", f"the letter has {len(parts)} parts", f"at most {limits.parts_max}"))
@@ -188,10 +213,22 @@ class Letter:
             problems.append(Problem("headers", "they are too long together", f"at most {limits.header_max} octets"))
         problems.raise_if_any()
 
+    def _contradictions(self) -> Iterator[Problem]:
+        if not self.parts:
+            yield Problem("message", "there is neither text nor html", "give message= or html=")
+        if self.inline and self.html is None:
+            yield Problem("inline", "there is no html that could show it", "give html=, or attachments=")
+        richer = self.html or self.calendar
+        if self.message is not None and richer is not None and self.message.content_type != "text/plain":
+            problem = f"a {self.message.content_type} part cannot be the plain alternative of another"
+            yield Problem("message", problem, "give a text, or build the whole body by hand")
+        if self.ready is not None and len(self.parts) > 1:
+            yield Problem("ready", "there is further content beside the ready message", "give one of them")
+
     @property
     def parts(self) -> tuple[Part, ...]:
-        """The parts that it was made of: text, html, inline parts, attachments."""
-        bodies = (part for part in (self.message, self.html) if part is not None)
+        """The parts that it was made of: bodies, inline parts, attachments; or the ready message."""
+        bodies = (part for part in (self.message, self.html, self.calendar, self.ready) if part is not None)
         return (*bodies, *self.inline, *self.attachments)
 
     @property
@@ -228,13 +265,16 @@ class Letter:
         fields.extend(header.field_octets(name, value) for name, value in self.headers)
         return fields
 
-    def octets(self, read: Callable[[Stored], bytes] | None = None) -> list[bytes]:
+    def octets(self, read: Callable[[Stored], bytes] = _nowhere) -> list[bytes]:
         """Return the whole message in chunks, as it goes over the wire but for dot-stuffing.
 
         Args:
             read: gives the octets of contents that are stored beside the letter.
         """
-        root = compose.shape(self.message, self.html, self.inline, self.attachments)
+        if self.ready is not None:
+            content = self.ready.content
+            return [content if isinstance(content, bytes) else read(content)]
+        root = compose.shape(self.message, self.html, self.calendar, self.inline, self.attachments)
         return compose.message(self.header_fields(), root, self.id, read)
 
     def as_bytes(self) -> bytes:
@@ -244,6 +284,36 @@ class Letter:
     def as_string(self) -> str:
         """Return the whole message as text, for looking at; octets that are no UTF-8 show as U+FFFD."""
         return self.as_bytes().decode("utf-8", "replace")
+
+    @classmethod
+    def from_bytes(
+        cls,
+        raw: bytes | Message,
+        *,
+        to: AddressesInput | None = None,
+        envelope_from: str | None = None,
+        **keywords_: Any,
+    ) -> Self:
+        """Return a letter that is a ready message: it is sent as it is, but for line ends, dot-stuffing and Bcc.
+
+        Args:
+            raw: an .eml's octets, or a message of the standard library's ``email``.
+            to: the recipients; by default those that its To, Cc and Bcc name.
+            envelope_from: the reverse-path; by default its Sender's address, or its From's.
+            keywords_: further keywords of `Letter`: when and how to send it.
+
+        Raises:
+            InvalidLetter: it is no message, or cannot be sent.
+        """
+        octets = ready_messages.octets_of(raw) if isinstance(raw, Message) else raw
+        values, part = ready_messages.split(octets)
+        authors = ready_messages.named(values, "sender") or ready_messages.named(values, "from")
+        author = authors[0] if authors else None
+        if envelope_from is None and author is not None:
+            envelope_from = author.address
+        recipients = ready_messages.named(values, "to", "cc", "bcc") if to is None else to
+        shown = {"from_": author, "subject": ready_messages.subject(values)}
+        return cls(recipients, envelope_from=envelope_from, ready=part, **(shown | keywords_))
 
     def to_json(self) -> bytes:
         """Return the letter as JSON, with everything in it, as `from_json` and the task ``postroom.accept`` read it."""
@@ -264,6 +334,10 @@ class Letter:
             expires_in=None if expires_in is None else expires_in / 1000,
             settings=settings,
         )
+
+
+def _is_of_parts(pair: tuple[str, str]) -> bool:
+    return pair[0].lower().startswith("content-")
 
 
 _UNDISCLOSED = b"To: undisclosed-recipients:;\r\n"

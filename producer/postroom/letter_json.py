@@ -64,6 +64,10 @@ class LetterJson(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True,
     headers: Sequence[tuple[str, str]] = ()
     message: str | PartJson | None = None
     html: str | PartJson | None = None
+    text_from_html: bool = True
+    calendar: str | PartJson | None = None
+    ready: PartJson | None = None
+    list_unsubscribe: Sequence[str] = ()
     attachments: Sequence[PartJson] = ()
     inline: Sequence[PartJson] = ()
     envelope_from: str | None = None
@@ -119,6 +123,8 @@ def decode(text: bytes | str) -> dict[str, Any]:
     return keywords | {
         "message": _body(read.message, "message"),
         "html": _body(read.html, "html"),
+        "calendar": _body(read.calendar, "calendar"),
+        "ready": _body(read.ready, "ready"),
         "attachments": tuple(_part(each, f"attachments[{place}]") for place, each in enumerate(read.attachments)),
         "inline": {
             each.content_id or "": _part(each, f"inline[{place}]") for place, each in enumerate(read.inline)
@@ -132,8 +138,9 @@ class _Schema(msgspec.Struct):
 
 _schema = msgspec.json.Decoder(_Schema)
 _DIGEST_OVER = 1024
+_PARTS = ("message", "html", "calendar", "ready", "attachments", "inline")
 _PLAIN = tuple(
-    name for name in LetterJson.__struct_fields__ if name not in ("schema", "message", "html", "attachments", "inline")
+    name for name in LetterJson.__struct_fields__ if name not in ("schema", *_PARTS)
 )
 _DEFAULTS = {name: getattr(LetterJson(schema=SCHEMA), name) for name in _PLAIN}
 
@@ -192,6 +199,9 @@ def _letter(letter: Letter, parts: _PartWriter, letter_id: str | None, date_ms: 
         headers=letter.headers,
         message=None if letter.message is None else parts.write(letter.message),
         html=None if letter.html is None else parts.write(letter.html),
+        text_from_html=letter.text_from_html,
+        calendar=None if letter.calendar is None else parts.write(letter.calendar),
+        ready=None if letter.ready is None else parts.write(letter.ready),
         attachments=tuple(map(parts.write, letter.attachments)),
         inline=tuple(map(parts.write, letter.inline)),
         envelope_from=letter.envelope_from,

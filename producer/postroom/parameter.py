@@ -66,8 +66,10 @@ def spell(attribute: str, value: str) -> tuple[str, ...]:
     """
     plain = _plain(attribute, value)
     people_read_it = attribute.lower() in FILE_NAMES
-    # What only machines read stays in the one form that all of them understand.
-    if plain and len(plain) <= (_ROOM if people_read_it else _LONGEST_PLAIN):
+    # What only programs read stays in the form that all of them understand, even where it exceeds a line. With a blank
+    # it would be folded there, and some keep the line end in the value.
+    programs_read_it = not people_read_it and " " not in plain and len(plain) <= _LONGEST_PLAIN
+    if plain and (len(plain) <= _ROOM or programs_read_it):
         return (plain,)
     fallback = (_plain(attribute, _likeness(value)),) if people_read_it else ()
     return (*_extended(attribute, value), *fallback)
@@ -98,6 +100,9 @@ def _extended(attribute: str, value: str) -> list[str]:
 
 def _likeness(value: str) -> str:
     """Return a file name in ASCII that resembles `value` and has its extension; it is never another path."""
+    # Both ends are enough; and to order the marks of a long text takes the square of its length (measured).
+    if len(value) > 4 * _LONGEST_LIKENESS:
+        value = value[: 2 * _LONGEST_LIKENESS] + value[-2 * _LONGEST_LIKENESS :]
     # NFD, not NFKD: a full-width solidus must not become a separator, nor a full-width stop begin an extension.
     letters = "".join(c for c in unicodedata.normalize("NFD", value) if not unicodedata.combining(c))
     name = _BLANKS.sub(" ", _UNLIKE.sub("_", letters)).replace("=?", "_").strip(" ")

@@ -7,7 +7,7 @@ level, and would write a message within a message anew.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from email.message import Message
 from email.parser import BytesHeaderParser
 from email.utils import collapse_rfc2231_value
@@ -17,10 +17,11 @@ from typing import Final, TypeVar
 from postroom import charset as charsets
 from postroom import content as contents
 from postroom import content_type as content_types
-from postroom import file_name, header, part_rules, transfer_encoding
-from postroom.content import Wanted
+from postroom import field_names, file_name, header, part_rules, transfer_encoding
+from postroom.content import Content, Wanted
 from postroom.errors import InvalidLetter, invalid
-from postroom.part import Pairs, Part
+from postroom.parameter import check_attribute
+from postroom.part import Part
 
 LONGEST_HEADER: Final = 256 * 1024
 """Octets of the header of one entity."""
@@ -28,9 +29,12 @@ LONGEST_HEADER: Final = 256 * 1024
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _FIELD: Final = re.compile(rb"(?:From |[!-9;-~]+[ \t]*:)")
 _CONTROLS: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
-_FIELDS_OF_PARTS: Final = frozenset(
-    {"content-type", "content-transfer-encoding", "content-id", "content-description", "content-disposition"}
-)
+_FOLD: Final = re.compile(r"\r?\n(?=[ \t])")
+_WORD: Final = r"=\?[^?\s]+\?[BbQq]\?[^?\s]*\?="
+_WORDS: Final = re.compile(rf"{_WORD}(?:\s+{_WORD})*")
+_TO_ESCAPE: Final = re.compile(r'["\\]')
+_OF_PARTS: Final = frozenset({"content-id", "content-description", "content-disposition"})
+"""Fields that have a place of their own in a part, beside those that it may not bring."""
 
 _Result = TypeVar("_Result")
 
@@ -60,7 +64,7 @@ def _entity(octets: bytes, default_type: str, level: int, numbers: Iterator[int]
         default_type = content_types.MESSAGE if kind == "multipart/digest" else content_types.TEXT
         pieces = _pieces(body, fields.get_boundary())
         if subparts := tuple(_entity(piece, default_type, level + 1, numbers) for piece in pieces):
-            return _part(fields, contents.Content(kind), subparts)
+            return _part(fields, Content(kind), subparts)
         kind = content_types.TEXT
     return _part(fields, _content(fields, body, kind), ())
 
@@ -79,7 +83,7 @@ def _pieces(body: bytes, boundary: str | None) -> list[bytes]:
     if not boundary:
         return []
     octets = boundary.encode("ascii", "surrogateescape")
-    pieces = []
+    pieces: list[bytes] = []
     start = None
     for delimiter in re.finditer(rb"(?:\A|\r\n)--%b(--)?[ \t]*(?=\r\n|\Z)" % re.escape(octets), body):
         if start is not None:
@@ -90,7 +94,7 @@ def _pieces(body: bytes, boundary: str | None) -> list[bytes]:
     return pieces if start is None else [*pieces, body[start:]]
 
 
-def _content(fields: Message, body: bytes, kind: str) -> contents.Content:
+def _content(fields: Message, body: bytes, kind: str) -> Content:
     encoding = str(fields.get("content-transfer-encoding", "7bit")).strip().lower()
     octets = transfer_encoding.decode(body, encoding)
     named = _or_none(charsets.codec_of, fields.get_content_charset() or "", "raw")
@@ -103,11 +107,13 @@ def _content(fields: Message, body: bytes, kind: str) -> contents.Content:
     return contents.of_octets(octets, Wanted(kind, True, charset, encoding if fits else None, True))
 
 
-def _part(fields: Message, content: contents.Content, subparts: tuple[Part, ...]) -> Part:
-    name = _name(fields)
+def _part(fields: Message, content: Content, subparts: tuple[Part, ...]) -> Part:
+    parameters = _parameters(fields, "content-type")
+    name = _name(_parameters(fields, "content-disposition").get("filename") or parameters.get("name"))
+    left_out = {"boundary", "charset" if content.charset else "", "name" if name else ""}
     return Part(
         *content,
-        parameters=_parameters(fields, content.charset, name),
+        parameters=tuple(_others(parameters, left_out)),
         headers=tuple(_headers(fields)),
         disposition=_disposition(fields),
         name=name,
@@ -115,3 +121,81 @@ def _part(fields: Message, content: contents.Content, subparts: tuple[Part, ...]
         description=_text(fields.get("content-description")),
         subparts=subparts,
     )
+
+
+def _parameters(fields: Message, of: str) -> dict[str, tuple[str, str]]:
+    """Return the parameters of a field, attribute and text, by the attribute in lower case."""
+    parameters: dict[str, tuple[str, str]] = {}
+    for attribute, value in (fields.get_params(header=of) or [])[1:]:
+        key = attribute.lower()
+        # One in RFC 2231's form is the original of what stands there in plain, too.
+        if key not in parameters or isinstance(value, tuple):
+            parameters[key] = (attribute, collapse_rfc2231_value(value))
+    return parameters
+
+
+def _others(parameters: dict[str, tuple[str, str]], left_out: Container[str]) -> Iterator[tuple[str, str]]:
+    for key, (attribute, value) in parameters.items():
+        text = _text(value)
+        if key not in left_out and text is not None and _or_none(check_attribute, attribute, "raw") is not None:
+            yield attribute, text
+
+
+def _headers(fields: Message) -> Iterator[tuple[str, str]]:
+    seen: set[str] = set()
+    for name, value in fields.raw_items():
+        key = name.lower()
+        if key in _OF_PARTS or key in part_rules.WRITTEN_BY_US or (key in seen and key in field_names.SINGLE):
+            continue
+        text = _field_text(key, str(value))
+        if text is not None and _or_none(header.field_octets, name, text) is not None:
+            seen.add(key)
+            yield name, text
+
+
+def _field_text(key: str, value: str) -> str | None:
+    if key in field_names.STRUCTURED:
+        return _text(value, decoded=False)
+    if key in field_names.ADDRESS:
+        # A decoded name may hold what parts addresses: between quotes it cannot.
+        return _text(_WORDS.sub(_quoted, _FOLD.sub("", value)), decoded=False)
+    return _text(value)
+
+
+def _quoted(words: re.Match[str]) -> str:
+    return '"' + _TO_ESCAPE.sub(r"\\\g<0>", header.decode_header(words[0])) + '"'
+
+
+def _text(value: str | None, *, decoded: bool = True) -> str | None:
+    """Return what a field says, if it is fit to be said again; of one whose decoding is not, the field as it stands."""
+    if value is None:
+        return None
+    raw = _FOLD.sub("", value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")).strip(" \t\r\n")
+    text = header.decode_header(raw) if decoded else raw
+    return _or_none(header.check_text, text, "raw") or _or_none(header.check_text, raw, "raw")
+
+
+def _name(parameter: tuple[str, str] | None) -> str | None:
+    if parameter is None:
+        return None
+    # Many senders encode file names as RFC 2047 forbids.
+    name = header.decode_header(_CONTROLS.sub("", parameter[1]))
+    return _or_none(file_name.clean, _CONTROLS.sub("", name), "raw")
+
+
+def _disposition(fields: Message) -> str | None:
+    given = fields.get_content_disposition()
+    # RFC 2183 §2.8: one that is unknown is an attachment.
+    return given if given in (None, "inline") else "attachment"
+
+
+def _content_id(fields: Message) -> str | None:
+    given = str(fields.get("content-id", "")).strip().removeprefix("<").removesuffix(">")
+    return given if part_rules.CONTENT_ID.fullmatch(given) else None
+
+
+def _or_none(step: Callable[[str, str], _Result], value: str, field: str) -> _Result | None:
+    try:
+        return step(value, field)
+    except InvalidLetter:
+        return None

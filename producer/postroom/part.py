@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import IO, Final, NamedTuple, TypeVar
 
 from postroom import charset as charsets
-from postroom import content_type as content_types
 from postroom import content as contents
+from postroom import content_type as content_types
 from postroom import file_name, part_rules, reading
 from postroom.content import Content, Wanted
 from postroom.errors import InvalidLetter, Problem, Problems, invalid

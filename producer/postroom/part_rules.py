@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from postroom import charset as charsets
 from postroom import content_type as content_types
-from postroom import file_name, header, transfer_encoding
+from postroom import field_names, file_name, header, transfer_encoding
 from postroom.errors import InvalidLetter, Problems, invalid
 from postroom.parameter import check_attribute
 
@@ -21,9 +21,9 @@ DEEPEST: Final = 100
 MOST_PARTS: Final = 1000
 
 _DISPOSITIONS: Final = ("attachment", "inline")
-_CONTENT_ID: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.@:\[\]-]{1,250}")
+CONTENT_ID: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.@:\[\]-]{1,250}")
 
-_WRITTEN_BY_US: Final[Mapping[str, str]] = {
+WRITTEN_BY_US: Final[Mapping[str, str]] = {
     "mime-version": "leave it out, every letter has it",
     "content-type": "give it as content_type=",
     "content-transfer-encoding": "give it as encoding=",
@@ -85,6 +85,8 @@ def _check_charset(part: Part) -> None:
 
 
 def _check_parameters(part: Part) -> None:
+    if not part.parameters:
+        return
     seen = {"boundary", "charset"} if part.charset else {"boundary"}
     for name, value in part.parameters:
         place = f"parameters[{name[:40]!r}]"
@@ -96,13 +98,15 @@ def _check_parameters(part: Part) -> None:
 
 
 def _check_headers(part: Part) -> None:
+    if not part.headers:
+        return
     seen: set[str] = set()
     for name, value in part.headers:
         place = f"headers[{name[:40]!r}]"
         key = header.check_field_name(name, place).lower()
-        if key in _WRITTEN_BY_US:
-            raise invalid(place, "this field is not the caller's to write", _WRITTEN_BY_US[key])
-        if key in seen and key in header.SINGLE:
+        if key in WRITTEN_BY_US:
+            raise invalid(place, "this field is not the caller's to write", WRITTEN_BY_US[key])
+        if key in seen and key in field_names.SINGLE:
             raise invalid(place, "it is given twice", "give it once (RFC 5322 §3.6, RFC 2045 §3)")
         seen.add(key)
         header.field_octets(name, value, place)
@@ -119,9 +123,7 @@ def _check_name(part: Part) -> None:
 
 
 def _check_content_id(part: Part) -> None:
-    if part.content_id is not None and not (
-        isinstance(part.content_id, str) and _CONTENT_ID.fullmatch(part.content_id)
-    ):
+    if part.content_id is not None and not (isinstance(part.content_id, str) and CONTENT_ID.fullmatch(part.content_id)):
         remedy = "use up to 250 ASCII letters, digits, dots, hyphens and @"
         raise invalid("content_id", f"{str(part.content_id)[:80]!r} is no content id", remedy)
 

@@ -21,10 +21,10 @@ LONGEST_LINE: Final = 998
 
 _COLUMNS: Final = 76
 _OCTETS_A_LINE: Final = _COLUMNS // 4 * 3
-_LINES_A_BLOCK: Final = 1024
-_BLOCK: Final = _OCTETS_A_LINE * _LINES_A_BLOCK
-_LINES_OF_BLOCK: Final = Struct(f"{_COLUMNS}s" * _LINES_A_BLOCK)
+_CUTTERS: Final = tuple((_OCTETS_A_LINE * lines, Struct(f"{_COLUMNS}s" * lines).unpack) for lines in (1024, 64))
+"""How many octets of content make so many lines, and what cuts their base64 into these."""
 
+_NO_BASE64: Final = re.sub(rb"[A-Za-z0-9+/]", b"", bytes(range(256)))
 _QP_ESCAPED: Final = bytes(range(256)).translate(None, b"\t\r\n " + bytes(range(33, 127)).replace(b"=", b""))
 _QP_SAFE: Final = bytes(range(256)).translate(None, _QP_ESCAPED)
 _QP_COLUMNS: Final = _COLUMNS - 1
@@ -36,7 +36,7 @@ _QP_MANGLED: Final = (b".", b"From ")
 def has_canonical_newlines(octets: bytes) -> bool:
     """Say whether CR and LF occur only as CRLF."""
     ends = octets.count(b"\n")
-    return ends == octets.count(b"\r") and (not ends or ends == octets.count(b"\r\n"))
+    return octets.count(b"\r") == ends and (ends == 0 or octets.count(b"\r\n") == ends)
 
 
 def normalize_newlines(octets: bytes) -> bytes:
@@ -80,7 +80,7 @@ def encode(octets: bytes, encoding: str) -> bytes:
         octets: the content; for 7bit and 8bit such as `fits`.
         encoding: one of `ENCODINGS`.
     """
-    return b"".join(encode_in_pieces(octets, encoding))
+    return joined(encode_in_pieces(octets, encoding))
 
 
 def encode_in_pieces(octets: bytes, encoding: str) -> tuple[bytes, ...]:
@@ -95,7 +95,8 @@ def encode_in_pieces(octets: bytes, encoding: str) -> tuple[bytes, ...]:
 def decode(encoded: bytes, encoding: str) -> bytes:
     """Return the octets that were encoded; lenient to what is no base64 or quoted-printable (RFC 2045 §6.7, §6.8)."""
     if encoding == "base64":
-        return binascii.a2b_base64(encoded)
+        digits = encoded.translate(None, _NO_BASE64)
+        return binascii.a2b_base64(digits[: len(digits) - (len(digits) % 4 == 1)] + b"==")
     if encoding == "quoted-printable":
         return binascii.a2b_qp(encoded)
     return encoded
@@ -103,14 +104,15 @@ def decode(encoded: bytes, encoding: str) -> bytes:
 
 def _base64_pieces(octets: bytes) -> Iterator[bytes]:
     # Cutting a block into lines by one call of a struct costs next to nothing beside the base64 itself (measured);
-    # calling b2a_base64 line by line takes three times as long, a slice a line five times.
-    to_base64, cut, join = binascii.b2a_base64, _LINES_OF_BLOCK.unpack, b"\r\n".join
-    view = memoryview(octets)
-    blocks = max(0, len(octets) - 1) // _BLOCK * _BLOCK
-    for start in range(0, blocks, _BLOCK):
-        yield join((*cut(to_base64(view[start : start + _BLOCK], newline=False)), b""))
-    rest = to_base64(view[blocks:], newline=False)
-    yield join([rest[start : start + _COLUMNS] for start in range(0, len(rest), _COLUMNS)])
+    # b2a_base64 line by line takes three times as long, a slice a line five times.
+    to_base64, join = binascii.b2a_base64, b"\r\n".join
+    view, start = memoryview(octets), 0
+    for step, cut in _CUTTERS:
+        while len(octets) - start > step:
+            yield join((*cut(to_base64(view[start : start + step], newline=False)), b""))
+            start += step
+    rest = to_base64(view[start:], newline=False)
+    yield join([rest[column : column + _COLUMNS] for column in range(0, len(rest), _COLUMNS)])
 
 
 def _has_only_short_lines(octets: bytes) -> bool:
@@ -134,8 +136,8 @@ def _is_quoted_printable_shorter(octets: bytes) -> bool:
     base64 += (base64 - 1) // _COLUMNS * 2
     if least >= base64:
         return False
-    # Soft line breaks: at most 3 octets for every 70 of a line; edges of a line: at most two escapes.
-    most = least + 3 * (least // 70) + 4 * (octets.count(b"\n") + 1)
+    # A soft line break takes 3 octets for every 70 of a line, and a line's first and last character 2 if escaped.
+    most = least + 5 * (least // 70) + 4 * (octets.count(b"\n") + 1)
     return most < base64 or len(_quoted_printable(octets)) < base64
 
 

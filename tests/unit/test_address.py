@@ -156,10 +156,11 @@ def test_a_domain_literal_is_taken_only_if_it_is_allowed() -> None:
         ("إختبار.test", "xn--kgbechtv.test"),
         ("نامه\u200cای.com", "xn--mgba3gch31f060k.com"),
         ("büro.local", "xn--bro-hoa.local"),
+        ("Example.COM", "example.com"),
     ],
 )
 def test_a_domain_is_encoded_by_idna_2008(domain: str, ascii_form: str) -> None:
-    assert ascii_domain(domain, "domain") == ascii_form
+    assert ascii_domain(domain, "domain") == ascii_form == ascii_domain(ascii_form.upper(), "domain")
     mailbox = parse(f"a@{domain}")
     assert mailbox.address == f"a@{ascii_form}"
     assert not mailbox.needs_smtputf8
@@ -403,6 +404,18 @@ def test_a_long_value_is_judged_in_no_time(read: Callable[[str, str], object], t
     assert len(told) < 1000
 
 
+@pytest.mark.parametrize("read", [parse_addresses, extract_addresses])
+def test_a_list_is_refused_for_its_length_before_it_is_read(read: Callable[[str, str], object]) -> None:
+    assert "1000001 characters" in problem_of(lambda: read("g:" + " " * 999_998 + ";", "to")).problem
+
+
+def test_a_control_character_is_named_with_its_place_and_never_shown() -> None:
+    assert str(problem_of(lambda: parse("a\r\n@x.com"))) == (
+        "to: it holds a control character (U+000D) at index 1; leave it out"
+    )
+    assert "half a surrogate pair (U+D83D) at index 1" in problem_of(lambda: parse("a\ud83d@x.com")).problem
+
+
 def test_a_hundred_thousand_addresses_are_read_in_linear_time() -> None:
     with at_most(seconds=10):
         assert len(extract_addresses("a@b.c," * 100_000)) == 100_000
@@ -486,6 +499,7 @@ def test_a_str_may_name_a_group() -> None:
         ":;",
         ": a@x;",
         "g: h: a@x;;",
+        "g: h: a@x;",
         "g: a@x; h: b@y;",
         "g: a@x; b@y;",
         "a@x, g: b@y;",
@@ -548,6 +562,7 @@ def test_an_encoded_word_is_a_name_and_never_syntax() -> None:
         "a@x; b@y",
         "g: a@x",
         "g: h: a@x;;",
+        "g: h: a@x;",
         '"a, b@y',
         "(a, b@y",
         "a@x) b@y",

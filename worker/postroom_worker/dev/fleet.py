@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from postroom_worker.dev.server import dying_with_parent
+
 _GRACE_S = 20
 
 
@@ -59,6 +61,7 @@ def start(folder: Path, environment: Mapping[str, str], name: str = "worker", *o
             stdin=subprocess.DEVNULL,
             env={**os.environ, **environment, "C_FORCE_ROOT": "1"},
             start_new_session=True,
+            preexec_fn=dying_with_parent(),
         )
     return Worker(process, log)
 

