@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test unit lint format clean
+.PHONY: help install demo dev test unit lint format docs bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 12
@@ -35,10 +35,14 @@ lint: install ## format, style, types, architecture
 	@$(BIN)/ruff check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python docs/generate.py --check
 
 format: install ## mend format and style
 	@$(BIN)/ruff format
 	@$(BIN)/ruff check --fix
+
+docs: install ## write the tables of the docs anew
+	@$(BIN)/python docs/generate.py
 
 clean: ## remove .venv and everything that was made
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .postroom build dist

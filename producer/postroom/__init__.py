@@ -1,8 +1,8 @@
 """Postroom sends an organisation's mail.
 
-    from postroom import send_letter
+from postroom import send_letter
 
-    send_letter("ann@example.com", "hi!", from_="bob@example.com", subject="lunch")
+send_letter("ann@example.com", "hi!", from_="bob@example.com", subject="lunch")
 """
 
 from postroom.address import Group, Mailbox

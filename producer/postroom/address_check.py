@@ -30,7 +30,7 @@ else:
     HAS_DNS = True
 
 
-class DnspythonMissing(PostroomError, ImportError):  # noqa: N818  (what the caller met, not the kind of object)
+class DnspythonMissing(PostroomError, ImportError):
     """The extra ``postroom[dns]`` is not installed."""
 
 
@@ -189,7 +189,7 @@ def _meaning(reply: _Reply) -> Answer | None:
     return Answer.NO if reply.enhanced in _NO_SUCH_MAILBOX else Answer.UNKNOWN
 
 
-class _Confused(Exception):  # noqa: N818
+class _Confused(Exception):
     """What the relay says is no SMTP, or out of step."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 from amqp.exceptions import ChannelError
 from celery import Celery
@@ -76,8 +77,10 @@ class Bells:
             OSError or kombu's OperationalError: the broker is away.
         """
         with self._app.connection_for_write() as connection:
-            channel = connection.default_channel
+            channel: Any = connection.default_channel
             try:
-                return not any(channel.queue_declare(queue, passive=True).message_count for queue in (QUEUE, BULK_QUEUE))
+                return not any(
+                    channel.queue_declare(queue, passive=True).message_count for queue in (QUEUE, BULK_QUEUE)
+                )
             except ChannelError:  # a queue that nobody declared yet
                 return False

@@ -28,7 +28,9 @@ def shape(
     body = bodies[0] if len(bodies) == 1 else _multipart("alternative", bodies)
     if calendar:
         # Readers that know no invitations show the file.
-        file = replace(calendar, content_type="application/ics", parameters=(), disposition="attachment", name="invite.ics")
+        file = replace(
+            calendar, content_type="application/ics", parameters=(), disposition="attachment", name="invite.ics"
+        )
         attachments = (*attachments, file)
     if not attachments:
         return body
@@ -41,7 +43,9 @@ def _multipart(subtype: str, subparts: Iterable[Part], **parameters: str) -> Par
     return make_mime_part(subparts=list(subparts), content_type=f"multipart/{subtype}", parameters=parameters)
 
 
-def message(fields: Iterable[bytes], root: Part, seed: str, read: Callable[[Stored], bytes] | None = None) -> list[bytes]:
+def message(
+    fields: Iterable[bytes], root: Part, seed: str, read: Callable[[Stored], bytes] | None = None
+) -> list[bytes]:
     """Return the octets of a message, in chunks to be joined or written one after the other.
 
     Args:

@@ -35,7 +35,7 @@ class Problem:
         return f"{self.field}: {self.problem}; {self.remedy}"
 
 
-class InvalidLetter(PostroomError, ValueError):  # noqa: N818  (what the caller met, not the kind of object)
+class InvalidLetter(PostroomError, ValueError):
     """What was handed in cannot be sent. Nothing was queued."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
@@ -70,7 +70,7 @@ class Problems(list[Problem]):
             raise InvalidLetter(self)
 
 
-class LedgerUnavailable(PostroomError):  # noqa: N818
+class LedgerUnavailable(PostroomError):
     """Redis is away, full or read-only.
 
     The letter may have been accepted all the same (the answer may be what was lost): sending it again under
@@ -83,17 +83,17 @@ class LedgerUnavailable(PostroomError):  # noqa: N818
         """The id of the letter in hand, if there was one."""
 
 
-class UnknownLetter(PostroomError, LookupError):  # noqa: N818
+class UnknownLetter(PostroomError, LookupError):
     """There is no such letter in the ledger: it never was, or its retention is over."""
 
 
-class TooLate(PostroomError):  # noqa: N818
+class TooLate(PostroomError):
     """The letter is already beyond what was asked of it."""
 
 
-class InvalidSettings(PostroomError, ValueError):  # noqa: N818
+class InvalidSettings(PostroomError, ValueError):
     """A setting cannot be read, or contradicts another."""
 
 
-class NewerSchema(PostroomError):  # noqa: N818
+class NewerSchema(PostroomError):
     """A letter was written by a newer Postroom than this one; newer workers can read it."""

@@ -168,7 +168,9 @@ def attachments(value: Attachment | Iterable[Attachment], field: str, max_octets
     if one:
         value = (value,)  # type: ignore[assignment]
     if isinstance(value, bytes) or not isinstance(value, Iterable):
-        raise invalid(field, f"it is {type(value).__name__}", "give a list of paths, (file name, octets) pairs or parts")
+        raise invalid(
+            field, f"it is {type(value).__name__}", "give a list of paths, (file name, octets) pairs or parts"
+        )
     problems = Problems()
     parts = []
     for place, item in enumerate(value):

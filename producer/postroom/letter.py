@@ -246,7 +246,7 @@ class Letter:
         return f"<{self.id}@{self.from_.domain}>"
 
     def header_fields(self) -> list[bytes]:
-        """Return the header fields, complete and in order, but for those of MIME; the caller's win over generated ones."""
+        """Return the header fields, complete and in order, but for MIME's; the caller's win over generated ones."""
         given = {name.lower() for name, _ in self.headers}
         fields = []
         if "from" not in given:

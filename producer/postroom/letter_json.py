@@ -116,7 +116,9 @@ def decode(text: bytes | str) -> dict[str, Any]:
             raise NewerSchema(f"the letter is of a schema newer than {SCHEMA}: upgrade this worker")
         read = _decoder.decode(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError, MemoryError) as error:
-        raise invalid("letter", printable(f"it cannot be read: {error}"), "write JSON as docs/letter-json.md says") from None
+        raise invalid(
+            "letter", printable(f"it cannot be read: {error}"), "write JSON as docs/letter-json.md says"
+        ) from None
     if read.schema != SCHEMA:
         raise invalid("schema", f"{read.schema} is no schema", f"write {SCHEMA}")
     keywords = {name: value for name in _PLAIN if (value := getattr(read, name)) != _DEFAULTS[name]}
@@ -126,9 +128,7 @@ def decode(text: bytes | str) -> dict[str, Any]:
         "calendar": _body(read.calendar, "calendar"),
         "ready": _body(read.ready, "ready"),
         "attachments": tuple(_part(each, f"attachments[{place}]") for place, each in enumerate(read.attachments)),
-        "inline": {
-            each.content_id or "": _part(each, f"inline[{place}]") for place, each in enumerate(read.inline)
-        },
+        "inline": {each.content_id or "": _part(each, f"inline[{place}]") for place, each in enumerate(read.inline)},
     }
 
 
@@ -139,9 +139,7 @@ class _Schema(msgspec.Struct):
 _schema = msgspec.json.Decoder(_Schema)
 _DIGEST_OVER = 1024
 _PARTS = ("message", "html", "calendar", "ready", "attachments", "inline")
-_PLAIN = tuple(
-    name for name in LetterJson.__struct_fields__ if name not in ("schema", *_PARTS)
-)
+_PLAIN = tuple(name for name in LetterJson.__struct_fields__ if name not in ("schema", *_PARTS))
 _DEFAULTS = {name: getattr(LetterJson(schema=SCHEMA), name) for name in _PLAIN}
 
 

@@ -29,7 +29,7 @@ def from_html(html: str) -> str | None:
     reader.unicode_snob = True
     try:
         text = reader.handle(html).strip()
-    except Exception as error:  # noqa: BLE001  (the html is the caller's, and goes out as it is, whatever the library says)
+    except Exception as error:
         log.warning("no text could be made of the html: %s", type(error).__name__)
         return None
     return text[:_TEXT_MAX] + "\n" if text else None

@@ -81,7 +81,9 @@ def split(raw: bytes) -> tuple[dict[str, list[str]], Part]:
     try:
         return values, Part("message/rfc822", content, encoding=encoding)
     except InvalidLetter as error:
-        raise invalid("raw", error.problems[0].problem, "hand in a message of MIME, lines of at most 998 octets") from None
+        raise invalid(
+            "raw", error.problems[0].problem, "hand in a message of MIME, lines of at most 998 octets"
+        ) from None
 
 
 def named(values: dict[str, list[str]], *names: str) -> list[Mailbox]:

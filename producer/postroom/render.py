@@ -31,8 +31,6 @@ _KEPT_MOST: Final = 4 * 1024 * 1024
 _KEPT_TOGETHER: Final = 32 * 1024 * 1024
 """Octets of encoded contents that are kept together, of those that letters name by digest."""
 
-_MANY_CHUNKS: Final = 100
-
 
 def render(part: Part, seed: str, read: Read | None = None) -> list[bytes]:
     """Return a part as the body of a message: its header fields, without MIME-Version, and its body.
@@ -57,11 +55,9 @@ def render(part: Part, seed: str, read: Read | None = None) -> list[bytes]:
 
 
 def joined(chunks: list[bytes]) -> bytes:
-    """Return the chunks as one, and empty the list of many: so large content is not in memory twice."""
-    if len(chunks) < _MANY_CHUNKS:
-        return b"".join(chunks)
-    chunks.reverse()
+    """Return the chunks as one, and empty their list, so that large content is not in memory twice."""
     buffer = BytesIO()
+    chunks.reverse()
     while chunks:
         buffer.write(chunks.pop())
     return buffer.getvalue()

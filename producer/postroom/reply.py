@@ -31,7 +31,7 @@ class Reply:
         for line in lines:
             match = _ENHANCED.match(line)
             if match and match[1][0] == str(code)[0]:
-                enhanced, line = match[1], line[match.end() :]  # noqa: PLW2901
+                enhanced, line = match[1], line[match.end() :]
             texts.append(line.strip())
         return cls(code, printable(" ".join(filter(None, texts))), enhanced)
 

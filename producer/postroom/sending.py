@@ -120,12 +120,18 @@ def summary(recipients: tuple[str, ...]) -> str:
     return f"{local[:1]}…@{domain}{more}"
 
 
-def ring(bells: Bells, bell: Bell) -> None:
-    """Ring the bell; if the broker is away the letter is safe, and the schedule rings in its time."""
+def ring(bells: Bells, bell: Bell) -> bool:
+    """Ring the bell; if the broker is away the letter is safe, and the schedule rings in its time.
+
+    Returns:
+        whether it rang: who rings for many letters need not try the next.
+    """
     try:
         bells.ring(bell)
     except (OperationalError, OSError) as error:
         log.warning("letter %s is accepted, but the broker is away (%s): it goes out later", bell.letter_id, error)
+        return False
+    return True
 
 
 def _taken(letter: Letter) -> InvalidLetter:

@@ -54,7 +54,9 @@ class Settings:
     content_timeout_s: float = _setting(600.0, "Seconds to wait for the reply to the content (RFC 5321 §4.5.3.2.6).")
     session_idle_s: float = _setting(60.0, "Seconds after which an idle SMTP session is closed.")
     session_letters: int = _setting(500, "Letters after which an SMTP session is closed.")
-    contents_over: int = _setting(64 * 1024, "Octets beyond which a part is stored once, by digest, beside the letters.")
+    contents_over: int = _setting(
+        64 * 1024, "Octets beyond which a part is stored once, by digest, beside the letters."
+    )
     letter_max: int = _setting(25 * _MIB, "Octets of all parts of a letter together, at most.")
     header_max: int = _setting(64 * 1024, "Octets of the header fields of a letter, at most.")
     recipients_max: int = _setting(1000, "Recipients of a letter, at most.")

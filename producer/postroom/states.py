@@ -64,10 +64,11 @@ EDGES: Mapping[LetterState, frozenset[LetterState]] = MappingProxyType(
                 LetterState.DEFERRED,
                 LetterState.QUEUED,
                 LetterState.HELD,
+                LetterState.REJECTED,
             }
         ),
         LetterState.DEFERRED: frozenset({LetterState.QUEUED, LetterState.CANCELLED, LetterState.HELD}),
-        LetterState.HELD: frozenset({LetterState.QUEUED, LetterState.CANCELLED}),
+        LetterState.HELD: frozenset({LetterState.SCHEDULED, LetterState.QUEUED, LetterState.CANCELLED}),
         LetterState.PARTIAL: frozenset({LetterState.QUEUED}),
         LetterState.FAILED: frozenset({LetterState.QUEUED}),
         LetterState.CANCELLED: frozenset({LetterState.QUEUED}),
@@ -76,6 +77,35 @@ EDGES: Mapping[LetterState, frozenset[LetterState]] = MappingProxyType(
     }
 )
 """From each state, the states a letter may go to next."""
+
+
+LETTER_STATES: Mapping[LetterState, str] = MappingProxyType(
+    {
+        LetterState.SCHEDULED: "it waits for its time (`send_at`)",
+        LetterState.QUEUED: "it is ready, and its bell was rung",
+        LetterState.SENDING: "a worker has claimed it",
+        LetterState.DEFERRED: "somebody could not be served yet; it is tried again when it is due",
+        LetterState.HELD: "it waits for an operator, or for a decision after an uncertain outcome",
+        LetterState.SENT: "every recipient was accepted",
+        LetterState.PARTIAL: "some were accepted, the others refused or given up",
+        LetterState.FAILED: "nobody was accepted",
+        LetterState.CANCELLED: "it was cancelled before anybody was served",
+        LetterState.REJECTED: "it was malformed when it arrived on the queue, and is kept for inspection",
+    }
+)
+"""What each state of a letter means."""
+
+RECIPIENT_STATES: Mapping[RecipientState, str] = MappingProxyType(
+    {
+        RecipientState.PENDING: "not tried yet",
+        RecipientState.ACCEPTED: "the relay is responsible for it now",
+        RecipientState.DEFERRED: "not this time; tried again",
+        RecipientState.REFUSED: "the relay said no, for good",
+        RecipientState.EXPIRED: "given up, or its time was over (`expires_in`)",
+        RecipientState.CANCELLED: "cancelled before it was served",
+    }
+)
+"""What each state of a recipient means."""
 
 
 def letter_state(recipients: Collection[RecipientState]) -> LetterState:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Iterator
+from io import BytesIO
 from struct import Struct
 from typing import Final, Literal
 
@@ -28,9 +29,13 @@ _NO_BASE64: Final = re.sub(rb"[A-Za-z0-9+/]", b"", bytes(range(256)))
 _QP_ESCAPED: Final = bytes(range(256)).translate(None, b"\t\r\n " + bytes(range(33, 127)).replace(b"=", b""))
 _QP_SAFE: Final = bytes(range(256)).translate(None, _QP_ESCAPED)
 _QP_COLUMNS: Final = _COLUMNS - 1
-_QP_LONG_LINE: Final = re.compile(rb"[^\n]{%d,}" % (_QP_COLUMNS + 1))
-_QP_MANGLED_START: Final = re.compile(rb"^(?:\.|F(?=rom ))", re.MULTILINE)
-_QP_MANGLED: Final = (b".", b"From ")
+_QP_MANGLED: Final = (
+    (b"\n.", b"\n=2E"),
+    (b"\nFrom ", b"\n=46rom "),
+    (b"." * 32, b"." * 31 + b"=2E"),  # so that every long line can be broken before something else than a dot
+)
+_QP_PIECE: Final = re.compile(rb".{1,%d}(?<!=)(?<!=.)(?!\.|From )" % _QP_COLUMNS)
+"""As much of a line as fits before a soft line break, and never a part of an escape."""
 
 
 def has_canonical_newlines(octets: bytes) -> bool:
@@ -80,16 +85,17 @@ def encode(octets: bytes, encoding: str) -> bytes:
         octets: the content; for 7bit and 8bit such as `fits`.
         encoding: one of `ENCODINGS`.
     """
-    return joined(encode_in_pieces(octets, encoding))
+    if encoding == "base64":
+        # Measured: half as fast again as joining a list, whose result is written to fresh memory at once.
+        buffer = BytesIO()
+        buffer.writelines(_base64_pieces(octets))
+        return buffer.getvalue()
+    return _quoted_printable(octets) if encoding == "quoted-printable" else octets
 
 
 def encode_in_pieces(octets: bytes, encoding: str) -> tuple[bytes, ...]:
     """Return what `encode` does in pieces to be joined: of base64 1,024 lines each, so that all is in memory once."""
-    if encoding == "base64":
-        return tuple(_base64_pieces(octets))
-    if encoding == "quoted-printable":
-        return (_quoted_printable(octets),)
-    return (octets,)
+    return tuple(_base64_pieces(octets)) if encoding == "base64" else (encode(octets, encoding),)
 
 
 def decode(encoded: bytes, encoding: str) -> bytes:
@@ -142,29 +148,12 @@ def _is_quoted_printable_shorter(octets: bytes) -> bool:
 
 
 def _quoted_printable(octets: bytes) -> bytes:
-    # binascii finds what must be escaped, at the speed of C. Its line breaks are taken out again: it ends them as
-    # the first line of the text ends, and leaves no room to escape what stands at the start of a line.
+    # binascii finds what must be escaped at the speed of C, but its line breaks are no use: they end as the first
+    # line of the text does, and leave no room to escape what stands at the start of a line. So lines are broken here.
     is_text = has_canonical_newlines(octets)
-    lines = octets.replace(b"\r\n", b"\n") if is_text else octets
-    escaped = binascii.b2a_qp(lines, istext=is_text).replace(b"=\r\n", b"").replace(b"=\n", b"")
-    escaped = _QP_MANGLED_START.sub(_escape_start, escaped)
-    return _QP_LONG_LINE.sub(_wrap, escaped).replace(b"\n", b"\r\n")
-
-
-def _escape_start(match: re.Match[bytes]) -> bytes:
-    return b"=%02X" % match[0][0]
-
-
-def _wrap(match: re.Match[bytes]) -> bytes:
-    line, lead = match[0], b""
-    pieces: list[bytes] = []
-    start, end = 0, len(line)
-    while len(lead) + end - start > _QP_COLUMNS:
-        stop = start + _QP_COLUMNS - len(lead)
-        stop -= line.endswith(b"=", start, stop) or 2 * line.endswith(b"=", start, stop - 1)
-        pieces.append(lead + line[start:stop])
-        lead, start = b"", stop
-        if line.startswith(_QP_MANGLED, start):
-            lead, start = b"=%02X" % line[start], start + 1
-    pieces.append(lead + line[start:])
-    return b"=\n".join(pieces)
+    plain = octets.replace(b"\r\n", b"\n") if is_text else octets
+    escaped = b"\n" + binascii.b2a_qp(plain, istext=is_text).replace(b"=\r\n", b"").replace(b"=\n", b"")
+    for mangled, hidden in _QP_MANGLED:
+        escaped = escaped.replace(mangled, hidden)
+    lines = escaped[1:].split(b"\n")
+    return b"\r\n".join([b"=\r\n".join(_QP_PIECE.findall(line)) if len(line) > _QP_COLUMNS else line for line in lines])

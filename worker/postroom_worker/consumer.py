@@ -18,10 +18,10 @@ log = logging.getLogger("postroom")
 _READ_MAX_S = 1.0
 
 
-class Consumer(CeleryConsumer):  # type: ignore[misc]
+class Consumer(CeleryConsumer):
     """The consumer that survives Redis."""
 
-    def on_connection_error_after_connected(self, exc: BaseException) -> None:
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
         """Read what is outstanding, then do what Celery does, and live."""
         _end_poll(self.connection)
         try:
@@ -31,12 +31,12 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]
 
 
 def _end_poll(connection: Any) -> None:
-    channel = getattr(connection, "default_channel", None) if connection is not None else None
+    channel: Any = getattr(connection, "default_channel", None) if connection is not None else None
     if not getattr(channel, "_in_poll", False):
         return
     if hasattr(threads, "bound_open_broker_sockets"):
         threads.bound_open_broker_sockets(connection, _READ_MAX_S)
     try:
         channel._brpop_read()  # noqa: SLF001  (an answer that was popped is kept, and put back)
-    except Exception as error:  # noqa: BLE001  (whatever it is, the poll is over)
+    except Exception as error:
         log.debug("the outstanding poll ended with %r", error)

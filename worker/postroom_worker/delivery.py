@@ -68,7 +68,7 @@ class Office:
         )
 
 
-class Expired(Exception):  # noqa: N818
+class Expired(Exception):
     """The letter's time ran out on the way to the relay; its end was not sent."""
 
 
@@ -111,7 +111,7 @@ def _deliver(office: Office, claim: Claim) -> Delivered:
 
 
 def _attempt(office: Office, claim: Claim) -> Finish:
-    """Try it once, and return what the ledger is to record. What is our fault, or the relay's, is never the letter's."""
+    """Try it once, and return what the ledger is to record. Our fault, or the relay's, is never the letter's."""
     late = settlement.too_late(claim)
     if late:
         return settlement.expire(claim, office.rules, late)
@@ -119,7 +119,9 @@ def _attempt(office: Office, claim: Claim) -> Finish:
         pause = pauses.look(office.ledger.redis, office.relay.name)
         if pause is not None:
             spread_ms = int(pause.left_ms * random.random() / 2)  # noqa: S311  (not all at once)
-            return settlement.wait(claim, pause.left_ms + spread_ms, f"relay {office.relay.name} is paused: {pause.why}")
+            return settlement.wait(
+                claim, pause.left_ms + spread_ms, f"relay {office.relay.name} is paused: {pause.why}"
+            )
         letter = Letter.from_json(claim.letter, office.settings)
         content = letter.octets(lambda stored: _read(office, stored))
     except NewerSchema as error:
@@ -155,9 +157,7 @@ def _transmit(office: Office, claim: Claim, envelope: Envelope, content: Sequenc
     return answers, int((clock.steady_s() - began_s) * 1000)
 
 
-def _transaction(
-    office: Office, claim: Claim, envelope: Envelope, content: Sequence[bytes], began_s: float
-) -> Answers:
+def _transaction(office: Office, claim: Claim, envelope: Envelope, content: Sequence[bytes], began_s: float) -> Answers:
     """One transaction; a kept session that has ended meanwhile is replaced, once."""
 
     def enter_window() -> bool:

@@ -28,7 +28,9 @@ class Leases:
         self._ledger = ledger
         self._every_s = every_s
         self._housekeeping = housekeeping
-        self._forget()
+        self._changed = Condition()
+        self._claims: dict[str, Claim] = {}
+        self._thread: Thread | None = None
         os.register_at_fork(after_in_child=self._forget)
 
     @contextmanager
@@ -71,5 +73,5 @@ class Leases:
 
     def _forget(self) -> None:
         self._changed = Condition()
-        self._claims: dict[str, Claim] = {}
-        self._thread: Thread | None = None
+        self._claims = {}
+        self._thread = None

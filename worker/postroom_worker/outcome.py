@@ -1,4 +1,4 @@
-"""What a reply, or its absence, means for a recipient: a table (``replies.csv``) and the pure function that reads it."""
+"""What a reply, or its absence, means: a table (``replies.csv``) and the pure function that reads it."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def _outcome(phase: Phase, code: str, enhanced: str) -> Row:
 
 
 def _matches(pattern: str, text: str) -> bool:
-    """True when the pattern fits: ``x`` stands for one digit, or for all of a number after a dot; ``*`` for anything."""
+    """True when the pattern fits: ``x`` stands for a digit, or for a whole number between dots; ``*`` for anything."""
     if pattern == "*":
         return True
     want, have = pattern.split("."), text.split(".")

@@ -59,7 +59,9 @@ class Relay:
         if parts.scheme not in _SCHEMES:
             raise InvalidSettings(f"the URL of relay {name} has to begin with {', '.join(f'{s}://' for s in _SCHEMES)}")
         if not parts.hostname or parts.path not in ("", "/") or parts.query or parts.fragment:
-            raise InvalidSettings(f"the URL of relay {name} has to be scheme://user:password@host:port, percent-encoded")
+            raise InvalidSettings(
+                f"the URL of relay {name} has to be scheme://user:password@host:port, percent-encoded"
+            )
         security, default_port = _SCHEMES[parts.scheme]
         if parts.scheme == "smtp" and _is_loopback(parts.hostname):
             security = Security.NONE

@@ -122,7 +122,9 @@ def _unattempted(
 def expired(recipients: Sequence[Recipient], why: str) -> list[Recipient]:
     """Return the recipients, those not served yet as expired; what the server last said of them stays."""
     return [
-        Recipient(each.address, RecipientState.EXPIRED, each.reply or why, each.attempts) if each.state.is_open else each
+        Recipient(each.address, RecipientState.EXPIRED, each.reply or why, each.attempts)
+        if each.state.is_open
+        else each
         for each in recipients
     ]
 

@@ -8,7 +8,7 @@ from typing import Any
 from celery import bootsteps
 from kombu.exceptions import OperationalError
 
-from postroom.bell import QUEUE, BULK_QUEUE, Bells
+from postroom.bell import Bells
 from postroom.errors import LedgerUnavailable
 from postroom.ledger import Ledger, open_ledger
 from postroom.settings import process_settings
@@ -21,10 +21,10 @@ _LOST_BELL_MS = 30_000
 """How old a bell is, whose queue is empty, when it counts as lost."""
 
 
-class Timer(bootsteps.StartStopStep):  # type: ignore[misc]
+class Timer(bootsteps.StartStopStep):
     """A bootstep of the consumer: it starts anew whenever the connection to the broker does."""
 
-    requires = {"celery.worker.consumer.tasks:Tasks"}
+    requires = ("celery.worker.consumer.tasks:Tasks",)
 
     def __init__(self, parent: Any, **kwargs: Any) -> None:
         super().__init__(parent, **kwargs)

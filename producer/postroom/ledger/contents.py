@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from postroom.ledger.keys import Keys
 from postroom.ledger.scripts import Call, Scripts
@@ -30,12 +31,12 @@ class Contents:
         Raises:
             ValueError: they are not there, or are not what the digest says.
         """
-        octets = self.scripts.redis.get(self.keys.contents(sha256))
+        octets = cast("bytes | None", self.scripts.redis.get(self.keys.contents(sha256)))
         if octets is None:
             raise ValueError(f"the contents {sha256[:12]}… are not in the ledger")
         if hashlib.sha256(octets).hexdigest() != sha256:
             raise ValueError(f"the contents {sha256[:12]}… are damaged")
-        return bytes(octets)
+        return octets
 
     def drop(self, letter_id: str, sha256s: Iterable[str]) -> None:
         """Say that a letter needs these no longer; nobody's contents are removed."""

@@ -1,4 +1,4 @@
-"""The names of the ledger's keys. All keys of a letter carry the hash tag of its partition, so scripts touch one slot."""
+"""The names of the ledger's keys. Those of a letter carry the hash tag of its partition: scripts touch one slot."""
 
 from __future__ import annotations
 

@@ -31,9 +31,14 @@ def encode_recipients(recipients: Sequence[Recipient]) -> bytes:
     return msgspec.json.encode(recipients)
 
 
-def decode_recipients(text: bytes) -> Recipients:
+def decode_recipients(kept: bytes | str) -> Recipients:
     """Return the recipients that the ledger kept."""
-    return _recipients.decode(text)
+    return _recipients.decode(kept)
+
+
+def text(kept: object) -> str:
+    """Return a value of Redis as text; empty when there is none."""
+    return kept.decode() if isinstance(kept, bytes) else str(kept or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,3 +100,5 @@ class Account:
     status: LetterStatus
     history: tuple[dict[str, Any], ...]
     """Every event, oldest first: ``event``, ``at_ms``, and the keys of that event."""
+    now_ms: int
+    """Redis's time when it was read."""

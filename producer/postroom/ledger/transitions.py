@@ -1,4 +1,4 @@
-"""The ledger's verbs: each one is a script of the same name, one edge (or a few) of the states, guarded and idempotent."""
+"""The ledger's verbs: each is a script of the same name, an edge (or a few) of the states, guarded and idempotent."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from redis.exceptions import RedisError
 from postroom.errors import LedgerUnavailable
 from postroom.ledger.contents import Contents
 from postroom.ledger.keys import Keys
-from postroom.ledger.record import Claim, Recipient, decode_recipients, encode_recipients
-from postroom.ledger.scripts import Call, Scripts, is_full
+from postroom.ledger.record import Claim, Recipient, decode_recipients, encode_recipients, text
+from postroom.ledger.scripts import Argument, Call, Scripts, is_full
 from postroom.states import FINAL, LetterState
 
 _WAITING = (LetterState.SCHEDULED, LetterState.DEFERRED, LetterState.QUEUED, LetterState.SENDING)
@@ -126,6 +126,7 @@ class Ledger:
             "contents": " ".join(new.contents),
         }
         event = {"event": str(new.state)} | ({"why": new.reason} if new.reason else {})
+        arguments: list[Argument] = [each for pair in fields.items() for each in pair]
         return Call(
             "accept",
             self._keys(new.id, new.state),
@@ -138,7 +139,7 @@ class Ledger:
                 new.give_up_in_ms,
                 new.digest,
                 msgspec.json.encode(event),
-                *(text for pair in fields.items() for text in pair),
+                *arguments,
             ],
         )
 
@@ -180,7 +181,7 @@ class Ledger:
     def enter_window(self, claim: Claim, relay: str) -> bool:
         """Say that the end of the content is about to be sent; False when the claim is lost and nothing may be sent."""
         keys = [self.keys.letter(claim.letter_id), self.keys.index_of(claim.letter_id, LetterState.SENDING)]
-        arguments = [claim.letter_id, claim.nonce, self.times.lease_ms, relay]
+        arguments: list[Argument] = [claim.letter_id, claim.nonce, self.times.lease_ms, relay]
         with available(claim.letter_id):
             return bool(self.scripts.run(Call("enter_window", keys, arguments)) == 1)
 
@@ -207,7 +208,7 @@ class Ledger:
                     ],
                 )
             )
-        return answer != b"stale"
+        return bool(answer != b"stale")
 
     def drop_contents(self, letter_id: str) -> None:
         """Say that a letter that was sent needs its contents no longer."""
@@ -257,13 +258,30 @@ class Ledger:
         forgotten = 0
         with available():
             for state in FINAL:
-                for letter_id in self._due(state, limit):
-                    sha256s = self._contents_of(letter_id)
-                    keys = self._keys(letter_id, state)
-                    if self.scripts.run(Call("forget", keys, [letter_id, state])) == 1:
-                        forgotten += 1
-                        self.contents.drop(letter_id, sha256s)
+                forgotten += sum(self.forget(letter_id, state) for letter_id in self._due(state, limit))
         return forgotten
+
+    def forget(self, letter_id: str, state: LetterState, early_ms: int = 0) -> bool:
+        """Remove a letter, its account and its contents; False when it is not in this state, or not its time.
+
+        Args:
+            letter_id: which.
+            state: the final state it has to be in.
+            early_ms: how much before its time it may go.
+        """
+        with available(letter_id):
+            sha256s = self._contents_of(letter_id)
+            call = Call("forget", self._keys(letter_id, state), [letter_id, state, early_ms])
+            forgotten = bool(self.scripts.run(call) == 1)
+            if forgotten:
+                self.contents.drop(letter_id, sha256s)
+        return forgotten
+
+    def now_ms(self) -> int:
+        """Return Redis's time, in milliseconds since 1970: the one clock that due times are judged by."""
+        with available():
+            seconds, micros = self.redis.time()
+        return int(seconds) * 1000 + int(micros) // 1000
 
     def operate(
         self,
@@ -292,7 +310,7 @@ class Ledger:
             anew: begin its account of giving up, worker deaths and uncertain attempts anew.
 
         Returns:
-            ``done``, or the state it is in instead (the same one when only its recipients have changed), or ``unknown``.
+            ``done``; or the state it is in instead (the same when only its recipients have changed); or ``unknown``.
         """
         with available(letter_id):
             answer: bytes = self.scripts.run(
@@ -323,10 +341,9 @@ class Ledger:
         ]
 
     def _due(self, state: LetterState, limit: int, early_ms: int = 0) -> list[str]:
-        seconds, micros = self.redis.time()
-        now_ms = seconds * 1000 + micros // 1000
+        now_ms = self.now_ms()
         return [
-            letter_id.decode()
+            text(letter_id)
             for partition in range(self.keys.partitions)
             for letter_id in self.redis.zrange(
                 self.keys.index(state, partition), "-inf", now_ms + early_ms, byscore=True, offset=0, num=limit
@@ -334,8 +351,7 @@ class Ledger:
         ]
 
     def _contents_of(self, letter_id: str) -> list[str]:
-        text = self.redis.hget(self.keys.letter(letter_id), "contents")
-        return text.decode().split() if text else []
+        return text(self.redis.hget(self.keys.letter(letter_id), "contents")).split()
 
 
 def _claim(letter_id: str, nonce: str, answer: list[bytes]) -> Claim | str:
@@ -368,9 +384,6 @@ def available(letter_id: str | None = None) -> Iterator[None]:
     try:
         yield
     except RedisError as error:
-        if is_full(error):
-            problem = "Redis is full"
-        else:
-            problem = f"Redis did not do what it was asked ({type(error).__name__})"
+        problem = "Redis is full" if is_full(error) else f"Redis did not answer as it should ({type(error).__name__})"
         about = f"; letter {letter_id} may have been accepted, and sending it again under its id is safe"
         raise LedgerUnavailable(f"{problem}{about if letter_id else ''}", letter_id) from error

@@ -1,18 +1,21 @@
-"""Reading the ledger: one letter, or the letters of a state page by page. Nothing here changes anything."""
+"""Reading the ledger: one letter, or the letters of a state. Nothing here changes anything."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import count
+from typing import cast
 
 import msgspec
 
 from postroom.errors import UnknownLetter
-from postroom.ledger.record import Account, LetterStatus, Recipients, RecipientStatus, decode_recipients
+from postroom.ledger.record import Account, LetterStatus, Recipients, RecipientStatus, decode_recipients, text
 from postroom.ledger.transitions import Bell, Ledger, available
 from postroom.states import LetterState
 
 _FIELDS = ("state", "recipients", "attempts", "reason", "accepted_ms", "subject", "sender")
-_PAGE = 500
+_PAGE = 100
+_SCANNED_AT_ONCE = 1000
 
 
 def status(ledger: Ledger, letter_id: str) -> LetterStatus:
@@ -32,17 +35,28 @@ def statuses(ledger: Ledger, letter_ids: Sequence[str]) -> list[LetterStatus]:
         UnknownLetter: one of them is not there.
         LedgerUnavailable: Redis is away.
     """
+    found = _found(ledger, letter_ids)
+    for letter_id in letter_ids:
+        if letter_id not in found:
+            raise _unknown(letter_id)
+    return [found[letter_id] for letter_id in letter_ids]
+
+
+def _found(ledger: Ledger, letter_ids: Sequence[str]) -> dict[str, LetterStatus]:
+    """The statuses of those letters that are there, by id, in order."""
     with available():
         pipeline = ledger.redis.pipeline(transaction=False)
         for letter_id in letter_ids:
             pipeline.hmget(ledger.keys.letter(letter_id), *_FIELDS)
-        rows = pipeline.execute()
-        for letter_id, row in zip(letter_ids, rows, strict=True):
-            if row[0] is None:
-                raise UnknownLetter(f"there is no letter {letter_id} in the ledger: it never was, or was forgotten")
-            pipeline.zscore(ledger.keys.index_of(letter_id, LetterState(row[0].decode())), letter_id)
+        rows = {each: row for each, row in zip(letter_ids, pipeline.execute(), strict=True) if row[0] is not None}
+        for letter_id, row in rows.items():
+            pipeline.zscore(ledger.keys.index_of(letter_id, LetterState(text(row[0]))), letter_id)
         scores = pipeline.execute()
-    return [_status(*each) for each in zip(letter_ids, rows, scores, strict=True)]
+    return {each: _status(each, row, score) for (each, row), score in zip(rows.items(), scores, strict=True)}
+
+
+def _unknown(letter_id: str) -> UnknownLetter:
+    return UnknownLetter(f"there is no letter {letter_id} in the ledger: it never was, or was forgotten")
 
 
 def _status(letter_id: str, row: list[bytes | None], score: float | None) -> LetterStatus:
@@ -72,9 +86,9 @@ def account(ledger: Ledger, letter_id: str) -> Account:
         LedgerUnavailable: Redis is away.
     """
     current = status(ledger, letter_id)
-    with available(letter_id):
+    with available():
         events = ledger.redis.lrange(ledger.keys.history(letter_id), 0, -1)
-    return Account(current, tuple(msgspec.json.decode(event) for event in events))
+    return Account(current, tuple(msgspec.json.decode(event) for event in events), ledger.now_ms())
 
 
 def recipients(ledger: Ledger, letter_id: str) -> tuple[LetterState, Recipients]:
@@ -84,11 +98,11 @@ def recipients(ledger: Ledger, letter_id: str) -> tuple[LetterState, Recipients]
         UnknownLetter: there is no such letter.
         LedgerUnavailable: Redis is away.
     """
-    with available(letter_id):
-        state, text = ledger.redis.hmget(ledger.keys.letter(letter_id), "state", "recipients")
-    if state is None or text is None:
-        raise UnknownLetter(f"there is no letter {letter_id} in the ledger: it never was, or was forgotten")
-    return LetterState(state.decode()), decode_recipients(text)
+    with available():
+        state, kept = ledger.redis.hmget(ledger.keys.letter(letter_id), "state", "recipients")
+    if state is None or kept is None:
+        raise _unknown(letter_id)
+    return LetterState(text(state)), decode_recipients(kept)
 
 
 def bell(ledger: Ledger, letter_id: str) -> Bell:
@@ -98,31 +112,70 @@ def bell(ledger: Ledger, letter_id: str) -> Bell:
         UnknownLetter: there is no such letter.
         LedgerUnavailable: Redis is away.
     """
-    with available(letter_id):
+    with available():
         queue, summary = ledger.redis.hmget(ledger.keys.letter(letter_id), "queue", "summary")
     if queue is None or summary is None:
-        raise UnknownLetter(f"there is no letter {letter_id} in the ledger: it never was, or was forgotten")
-    return Bell(letter_id, queue.decode(), summary.decode())
+        raise _unknown(letter_id)
+    return Bell(letter_id, text(queue), text(summary))
 
 
 def letter_json(ledger: Ledger, letter_id: str) -> bytes | None:
     """Return the letter itself as JSON, or None when only its account is kept."""
-    with available(letter_id):
-        return ledger.redis.hget(ledger.keys.letter(letter_id), "letter")
+    with available():
+        return cast("bytes | None", ledger.redis.hget(ledger.keys.letter(letter_id), "letter"))
 
 
-def letters(ledger: Ledger, state: LetterState) -> Iterator[str]:
-    """Yield the ids of the letters in a state, by the time at which something has to happen next, page by page."""
+def begins_in_ms(ledger: Ledger, letter_id: str) -> int:
+    """Return how long it is until a letter may first be sent; 0 or less when it may be already.
+
+    Raises:
+        UnknownLetter: there is no such letter.
+        LedgerUnavailable: Redis is away.
+    """
+    with available():
+        give_up_ms, give_up_in_ms = ledger.redis.hmget(ledger.keys.letter(letter_id), "give_up_ms", "give_up_in_ms")
+    if give_up_ms is None or give_up_in_ms is None:
+        raise _unknown(letter_id)
+    # The time until it is given up counts from there (accept.lua, operate.lua).
+    return int(give_up_ms) - int(give_up_in_ms) - ledger.now_ms()
+
+
+def listing(ledger: Ledger, state: LetterState, *, latest_first: bool = False) -> Iterator[LetterStatus]:
+    """Yield the statuses of the letters in a state, read page by page as they are asked for.
+
+    Letters that come and go meanwhile may be missed: to act on all of them, take `letter_ids`.
+
+    Args:
+        ledger: where they are recorded.
+        state: which letters.
+        latest_first: begin with those for which something has to happen last; else with those that are next.
+
+    Raises:
+        LedgerUnavailable: Redis is away.
+    """
     for partition in range(ledger.keys.partitions):
         index = ledger.keys.index(state, partition)
-        start = 0
-        while True:
+        for start in count(0, _PAGE):
             with available():
-                page = ledger.redis.zrange(index, start, start + _PAGE - 1)
-            yield from (letter_id.decode() for letter_id in page)
+                page = ledger.redis.zrange(index, start, start + _PAGE - 1, desc=latest_first)
+            yield from _found(ledger, [text(letter_id) for letter_id in page]).values()
             if len(page) < _PAGE:
                 break
-            start += _PAGE
+
+
+def letter_ids(ledger: Ledger, state: LetterState) -> list[str]:
+    """Return the ids of all letters in a state, in the order of acceptance: none that stays in it is missed.
+
+    Raises:
+        LedgerUnavailable: Redis is away.
+    """
+    found: set[str] = set()
+    for partition in range(ledger.keys.partitions):
+        index = ledger.keys.index(state, partition)
+        with available():
+            # SCAN keeps its promise while letters come and go; pages by rank would skip some.
+            found.update(text(letter_id) for letter_id, _ in ledger.redis.zscan_iter(index, count=_SCANNED_AT_ONCE))
+    return sorted(found)
 
 
 def counts(ledger: Ledger) -> dict[LetterState, int]:

@@ -20,6 +20,11 @@ Answer = Callable[[int], str | None]
 """From how many times a recipient was named to the reply; None takes it."""
 
 
+def taken(_times_named: int) -> str | None:
+    """Take a recipient."""
+    return None
+
+
 def greylisted(times: int) -> Answer:
     """Defer a recipient so many times."""
     return lambda times_named: "451 4.7.1 Greylisted, please come back later" if times_named <= times else None
@@ -61,7 +66,7 @@ class Capture:
     ) -> str:
         """RCPT TO."""
         self.named[address] += 1
-        reply = self.answers.get(address, lambda _times: None)(self.named[address])
+        reply = self.answers.get(address, taken)(self.named[address])
         if reply is not None:
             return reply
         envelope.rcpt_tos.append(address)
@@ -94,7 +99,8 @@ def capture(
         slow: seconds to take for the content, by address.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    handler = Capture(folder, answers or {}, slow or {}, port or free_port())
+    # An empty mapping is kept too: whoever passed it may fill it later.
+    handler = Capture(folder, {} if answers is None else answers, {} if slow is None else slow, port or free_port())
     controller = Controller(handler, hostname="127.0.0.1", port=handler.port, ident="Postroom capture")
     controller.start()
     try:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 import click
+from postroom.cli.show import account_view
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -19,7 +20,6 @@ from rich.table import Table
 from rich.text import Text
 
 from postroom import Letter, LetterState, Postroom, Receipt, Settings, clock
-from postroom.cli.show import account_view
 from postroom.ledger.views import account, statuses
 from postroom_worker.dev import fleet, letters
 from postroom_worker.dev.capture import Capture, capture, greylisted, refused
@@ -59,7 +59,9 @@ def run(console: Console, folder: Path, batch: int) -> int:
             three, receipts = send(client, batch)
             settled = watch(console, client, receipts)
             tell(console, client, three, mail, worker.log)
-            problems = list(disappointments(receipts, three, relay)) if settled else ["some letters are still on their way"]
+            problems = (
+                list(disappointments(receipts, three, relay)) if settled else ["some letters are still on their way"]
+            )
     for problem in problems:
         console.print(f"[red]✗[/] {problem}")
     return 1 if problems else 0
@@ -94,7 +96,9 @@ def _progress(states: Counter[LetterState], done: int, total: int) -> Group:
         if states[state]:
             row = Text(f"{states[state]:>5}", style="bold"), Text(state, style=_COLOURS.get(state, ""))
             table.add_row(*row)
-    return Group(ProgressBar(total=total, completed=done, width=60), Text(f"{done} of {total} letters settled\n"), table)
+    return Group(
+        ProgressBar(total=total, completed=done, width=60), Text(f"{done} of {total} letters settled\n"), table
+    )
 
 
 _COLOURS = {

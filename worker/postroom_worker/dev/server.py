@@ -28,7 +28,7 @@ _PR_SET_PDEATHSIG = 1
 T = TypeVar("T")
 
 
-class NoServer(PostroomError):  # noqa: N818
+class NoServer(PostroomError):
     """There is no server program on this machine, or it does not start."""
 
 
@@ -187,5 +187,3 @@ def wait_until(holds: Callable[[], T], what: str, timeout_s: float = _PATIENCE_S
             raise TimeoutError(f"waited {timeout_s:g} s in vain until {what}")
         clock.pause(0.02)
     return found
-
-

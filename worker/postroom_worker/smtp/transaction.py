@@ -1,4 +1,4 @@
-"""A transaction: MAIL, RCPT for each, DATA, the content (RFC 5321 §3.3); pipelined where the relay offers it (RFC 2920).
+"""A transaction: MAIL, RCPT for each, DATA, the content (RFC 5321 §3.3); pipelined where it is offered (RFC 2920).
 
 What it returns is an answer for every recipient: the reply, or its absence, that decides about it.
 """
@@ -24,7 +24,7 @@ _END = b".\r\n"
 Answers = dict[str, Answer]
 
 
-class ClaimLost(Exception):  # noqa: N818
+class ClaimLost(Exception):
     """The letter is not ours any more; its end was not sent."""
 
 
@@ -95,7 +95,9 @@ class _Transaction:
             return Answer(Phase.MAIL, Silence.NOT_OFFERED, "8BITMIME, which the content needs")
         limit = self.session.features.get("size", "")
         if limit.isdecimal() and limit.isascii() and 0 < int(limit) < self._size:
-            return Answer(Phase.MAIL, Silence.NOT_OFFERED, f"SIZE: the letter has {self._size} octets, it takes {limit}")
+            return Answer(
+                Phase.MAIL, Silence.NOT_OFFERED, f"SIZE: the letter has {self._size} octets, it takes {limit}"
+            )
         return None
 
     @property

@@ -16,7 +16,7 @@ _REPLY_MAX = 64 * 1024
 _BLOCK = 16 * 1024
 
 
-class SessionFailed(Exception):  # noqa: N818
+class SessionFailed(Exception):
     """The session cannot go on; the answer says where and why."""
 
     def __init__(self, phase: Phase, met: Reply | Silence, detail: str = "") -> None:

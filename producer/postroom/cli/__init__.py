@@ -1,0 +1,49 @@
+"""The command ``postroom``: send a letter, look at letters, act on them. It speaks to people; all work is done elsewhere.
+
+Exit status: 0 done; 1 what was asked for failed, with one sentence on stderr; 2 usage.
+"""
+
+from __future__ import annotations
+
+import sys
+from io import TextIOWrapper
+from typing import Any
+
+import click
+
+from postroom.cli import act, look, send, show
+from postroom.cli.desk import Desk
+from postroom.cli.elsewhere import Elsewhere
+from postroom.errors import LedgerUnavailable, PostroomError
+from postroom.reply import printable
+from postroom.version import __version__
+
+_LINE_MAX = 500
+
+
+class _Commands(Elsewhere):
+    """Tells what failed in words; a traceback is for what nobody foresaw."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except PostroomError as error:
+            remedy = "; look at POSTROOM_REDIS_URL, or --redis-url" if isinstance(error, LedgerUnavailable) else ""
+            lines = [printable(line, _LINE_MAX) for line in str(error).split("\n")]
+            raise click.ClickException("\n".join(lines) + remedy) from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--redis-url", metavar="URL", help="The ledger's Redis; by default what POSTROOM_REDIS_URL says.")
+@click.version_option(__version__, prog_name="postroom")
+@click.pass_context
+def main(ctx: click.Context, redis_url: str | None) -> None:
+    """Send an organisation's mail, see what became of each letter, and act on it."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A terminal that cannot show a character gets its escape, not a traceback.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    ctx.obj = Desk(redis_url)
+
+
+for _command in (send.send, look.list_letters, show.show, look.stats, *act.COMMANDS):
+    main.add_command(_command)

@@ -1,0 +1,105 @@
+"""A house: a ledger and a queue of its own, a relay that captures, a client, and as many workers as a test starts.
+
+Everything in it is real and small: waits are tenths of seconds, and a test waits for facts, never for time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from postroom import LetterState, Postroom, Receipt, Settings
+from postroom.ledger import Ledger
+from postroom.ledger.views import account
+from postroom_worker.delivery import Office
+from postroom_worker.dev import fleet
+from postroom_worker.dev.capture import Answer, Capture, capture
+from postroom_worker.dev.server import wait_until
+
+FAST = {
+    "POSTROOM_FROM": "Bob <bob@example.org>",
+    "POSTROOM_EHLO_NAME": "worker.example.org",
+    "POSTROOM_RETRY_FIRST_S": "0.2",
+    "POSTROOM_RETRY_MAX_S": "1",
+    "POSTROOM_PAUSE_FIRST_S": "0.2",
+    "POSTROOM_PAUSE_MAX_S": "0.5",
+    "POSTROOM_TIMER_S": "0.1",
+    "POSTROOM_LEASE_S": "30",
+}
+
+
+@dataclass(slots=True)
+class House:
+    """Where the letters of a test live."""
+
+    folder: Path
+    environment: dict[str, str]
+    relay: Capture
+    answers: dict[str, Answer]
+    """How the relay answers to recipients, by address; all others are taken."""
+    slow: dict[str, float]
+    """How many seconds the relay takes for the content, by address."""
+    postroom: Postroom
+    _running: ExitStack
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger."""
+        return self.postroom.ledger
+
+    def worker(self, name: str = "worker", *options: str) -> fleet.Worker:
+        """Start a worker; it is stopped at the end, if it still runs then."""
+        running = fleet.worker(self.folder, self.environment, name, *(options or ("--concurrency=2",)))
+        return self._running.enter_context(running)
+
+    def office(self, **settings: str) -> Office:
+        """Return what a worker works with, in this process: for tests that deliver by hand."""
+        found = Settings.from_environment({**self.environment, **settings})
+        return Office.open(found, self.ledger, "by hand")
+
+    def accepted(self, receipt: Receipt) -> dict[str, int]:
+        """How often the relay accepted a letter, by recipient: the server's own account."""
+        return {
+            address: times
+            for (message_id, address), times in self.relay.accepted.items()
+            if message_id.startswith(f"<{receipt.id}@")
+        }
+
+    def octets(self, receipt: Receipt) -> list[bytes]:
+        """What the relay took of a letter: the content of each copy."""
+        copies = [path.read_bytes() for path in sorted(self.relay.folder.glob("*.eml"))]
+        return [copy for copy in copies if b"\r\nMessage-ID: <" + receipt.id.encode() + b"@" in copy]
+
+    def events(self, receipt: Receipt) -> list[str]:
+        """The names of the events in a letter's history."""
+        return [str(event["event"]) for event in account(self.ledger, receipt.id).history]
+
+    def wait_for(self, receipt: Receipt, *states: LetterState) -> None:
+        """Wait until a letter is in one of these states."""
+        wait_until(lambda: receipt.status().state in states, f"letter {receipt.id} is {' or '.join(states)}")
+
+
+@contextmanager
+def house(folder: Path, redis_url: str, **settings: str) -> Iterator[House]:
+    """Set up a house as long as this lasts; no worker runs yet.
+
+    Args:
+        folder: for logs, and what the relay takes.
+        redis_url: an empty database.
+        settings: further ``POSTROOM_*`` variables.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    answers: dict[str, Answer] = {}
+    slow: dict[str, float] = {}
+    with ExitStack() as running:
+        relay = running.enter_context(capture(folder / "mail", answers=answers, slow=slow))
+        environment = {**FAST, "POSTROOM_REDIS_URL": redis_url, "POSTROOM_RELAY_URL": relay.url, **settings}
+        postroom = Postroom(Settings.from_environment(environment))
+        running.callback(postroom.ledger.redis.close)
+        yield House(folder, environment, relay, answers, slow, postroom, running)
+
+
+NewHouse = Callable[..., House]
+"""Sets up a house of a test's own: the keywords are further ``POSTROOM_*`` variables."""
