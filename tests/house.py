@@ -9,11 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from postroom import LetterState, Postroom, Receipt, Settings
-from postroom.ledger import Ledger
+from postroom import Letter, LetterState, LetterStatus, Postroom, Receipt, Settings
+from postroom.address import AddressesInput
+from postroom.ledger import Ledger, open_ledger
 from postroom.ledger.views import account
-from postroom_worker.delivery import Office
+from postroom.sending import new_letter
+from postroom_worker.delivery import Office, deliver
 from postroom_worker.dev import fleet
 from postroom_worker.dev.capture import Answer, Capture, capture
 from postroom_worker.dev.server import wait_until
@@ -53,11 +56,6 @@ class House:
         """Start a worker; it is stopped at the end, if it still runs then."""
         running = fleet.worker(self.folder, self.environment, name, *(options or ("--concurrency=2",)))
         return self._running.enter_context(running)
-
-    def office(self, **settings: str) -> Office:
-        """Return what a worker works with, in this process: for tests that deliver by hand."""
-        found = Settings.from_environment({**self.environment, **settings})
-        return Office.open(found, self.ledger, "by hand")
 
     def accepted(self, receipt: Receipt) -> dict[str, int]:
         """How often the relay accepted a letter, by recipient: the server's own account."""
@@ -103,3 +101,47 @@ def house(folder: Path, redis_url: str, **settings: str) -> Iterator[House]:
 
 NewHouse = Callable[..., House]
 """Sets up a house of a test's own: the keywords are further ``POSTROOM_*`` variables."""
+
+
+@dataclass(slots=True)
+class Desk:
+    """Where a test does by hand, in its own process, what a worker does."""
+
+    office: Office
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger."""
+        return self.office.ledger
+
+    def accept(self, to: AddressesInput, message: str = "hi", **keywords: Any) -> Receipt:
+        """Record a letter, ready to be claimed; no bell rings for it."""
+        letter = Letter(to, message, settings=self.office.settings, **keywords)
+        new, contents = new_letter(letter, self.office.settings)
+        self.ledger.contents.keep(letter.id, contents)
+        assert self.ledger.accept(new) == "accepted"
+        return Receipt(letter.id, self.ledger)
+
+    def deliver(self, receipt: Receipt) -> LetterStatus:
+        """Deliver a letter as far as it goes, and return what became of it."""
+        deliver(self.office, [receipt.id])
+        return receipt.status()
+
+
+@contextmanager
+def desk(redis_url: str, relay_url: str, **settings: str) -> Iterator[Desk]:
+    """Set up a desk as long as this lasts.
+
+    Args:
+        redis_url: an empty database.
+        relay_url: where letters go.
+        settings: further ``POSTROOM_*`` variables.
+    """
+    environment = {**FAST, "POSTROOM_REDIS_URL": redis_url, "POSTROOM_RELAY_URL": relay_url, **settings}
+    found = Settings.from_environment(environment)
+    office = Office.open(found, open_ledger(found), "desk")
+    try:
+        yield Desk(office)
+    finally:
+        office.pool.close()
+        office.ledger.redis.close()

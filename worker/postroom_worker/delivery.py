@@ -82,6 +82,8 @@ class Delivered:
     why: str = ""
     """The reply that decided, or the reason."""
     next_in_ms: int = 0
+    is_ours: bool = True
+    """False when the letter was not ours to deliver."""
 
 
 def deliver(office: Office, letter_ids: Sequence[str]) -> list[Delivered]:
@@ -92,7 +94,7 @@ def deliver(office: Office, letter_ids: Sequence[str]) -> list[Delivered]:
     """
     claims = office.ledger.claim(letter_ids, office.worker)
     return [
-        _deliver(office, claim) if isinstance(claim, Claim) else Delivered(letter_id, claim)
+        _deliver(office, claim) if isinstance(claim, Claim) else Delivered(letter_id, claim, is_ours=False)
         for letter_id, claim in zip(letter_ids, claims, strict=True)
     ]
 
@@ -102,7 +104,7 @@ def _deliver(office: Office, claim: Claim) -> Delivered:
         try:
             finish = _attempt(office, claim)
         except ClaimLost:
-            return Delivered(claim.letter_id, "stale", "the claim was lost before the end of the content was sent")
+            return Delivered(claim.letter_id, "stale", "the claim was lost", is_ours=False)
         if not _until_recorded(lambda: office.ledger.finish(claim, finish), claim.letter_id):
             log.warning("letter %s: finished too late, the claim was lost", claim.letter_id)
         elif finish.state is LetterState.SENT:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from celery.exceptions import Retry
+from celery.exceptions import Ignore, Retry
 from celery.signals import worker_process_shutdown, worker_shutdown
 
 from postroom.bell import ACCEPT, DELIVER, Bells
@@ -38,6 +38,9 @@ def accept(letter: Any) -> str:
 
 def _shown(done: Delivered) -> dict[str, Any]:
     """Return or raise what makes the monitor show the letter's state; the text names no address."""
+    if not done.is_ours:
+        # Another bell of the same letter was quicker: its task tells the outcome, this one nothing.
+        raise Ignore
     if done.state == LetterState.DEFERRED:
         # Raised so, Celery marks the task RETRY and publishes nothing: the schedule rings when it is due.
         when = datetime.now(UTC) + timedelta(milliseconds=done.next_in_ms)

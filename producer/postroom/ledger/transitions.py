@@ -227,39 +227,29 @@ class Ledger:
         """
         bells = []
         with available():
-            for state in _WAITING:
+            for (state, _), ids in self._due(_WAITING, limit, early_ms).items():
                 early = early_ms if state is LetterState.QUEUED else 0
-                ids = self._due(state, limit, early)
+                times = self.times
                 calls = [
                     Call(
                         "release",
                         self._keys(letter_id, state, LetterState.QUEUED, LetterState.HELD),
-                        [
-                            letter_id,
-                            state,
-                            self.times.bell_ms,
-                            early,
-                            self.times.uncertain_max,
-                            self.times.deaths_max,
-                        ],
+                        [letter_id, state, times.bell_ms, early, times.uncertain_max, times.deaths_max],
                     )
                     for letter_id in ids
                 ]
-                answers = self.scripts.run_all(calls) if calls else []
                 bells += [
-                    Bell(letter_id, answer[0].decode(), answer[1].decode())
-                    for letter_id, answer in zip(ids, answers, strict=True)
+                    Bell(letter_id, text(answer[0]), text(answer[1]))
+                    for letter_id, answer in zip(ids, self.scripts.run_all(calls), strict=True)
                     if answer
                 ]
         return bells
 
     def forget_due(self, limit: int) -> int:
         """Remove letters whose retention is over, at most so many of each state and partition; returns how many."""
-        forgotten = 0
         with available():
-            for state in FINAL:
-                forgotten += sum(self.forget(letter_id, state) for letter_id in self._due(state, limit))
-        return forgotten
+            due = self._due(tuple(FINAL), limit)
+            return sum(self.forget(letter_id, state) for (state, _), ids in due.items() for letter_id in ids)
 
     def forget(self, letter_id: str, state: LetterState, early_ms: int = 0) -> bool:
         """Remove a letter, its account and its contents; False when it is not in this state, or not its time.
@@ -340,15 +330,18 @@ class Ledger:
             *(self.keys.index_of(letter_id, state) for state in states),
         ]
 
-    def _due(self, state: LetterState, limit: int, early_ms: int = 0) -> list[str]:
+    def _due(
+        self, states: Sequence[LetterState], limit: int, early_ms: int = 0
+    ) -> dict[tuple[LetterState, int], list[str]]:
+        """The letters whose time has come by Redis's clock, by state and partition; queued ones that much early."""
         now_ms = self.now_ms()
-        return [
-            text(letter_id)
-            for partition in range(self.keys.partitions)
-            for letter_id in self.redis.zrange(
-                self.keys.index(state, partition), "-inf", now_ms + early_ms, byscore=True, offset=0, num=limit
-            )
-        ]
+        places = [(state, partition) for state in states for partition in range(self.keys.partitions)]
+        pipeline = self.redis.pipeline(transaction=False)
+        for state, partition in places:
+            until_ms = now_ms + early_ms if state is LetterState.QUEUED else now_ms
+            pipeline.zrange(self.keys.index(state, partition), "-inf", until_ms, byscore=True, offset=0, num=limit)
+        found = zip(places, pipeline.execute(), strict=True)
+        return {place: [text(letter_id) for letter_id in ids] for place, ids in found if ids}
 
     def _contents_of(self, letter_id: str) -> list[str]:
         return text(self.redis.hget(self.keys.letter(letter_id), "contents")).split()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from postroom.envelope import Envelope
 from postroom.reply import Reply
-from postroom_worker.outcome import Answer, Outcome, Phase, Silence, outcome
+from postroom_worker.outcome import Answer, Outcome, Phase, Scope, Silence, outcome
 from postroom_worker.smtp.session import Session, command
 from postroom_worker.smtp.wire import SessionFailed
 
@@ -67,6 +67,15 @@ class _Transaction:
     content: Sequence[bytes]
     answers: Answers = field(default_factory=dict)
     """Of the recipients that are decided."""
+    size: int = field(init=False)
+    is_ascii: bool = field(init=False)
+    needs_smtputf8: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.size = sum(map(len, self.content))
+        self.is_ascii = all(chunk.isascii() for chunk in self.content)
+        has_utf8_header = not self.is_ascii and not _header(self.content).isascii()
+        self.needs_smtputf8 = self.envelope.needs_smtputf8 or has_utf8_header
 
     def run(self, enter_window: Callable[[], bool]) -> None:
         lacking = self._lacking()
@@ -88,34 +97,25 @@ class _Transaction:
 
     def _lacking(self) -> Answer | None:
         """What the letter needs and the relay does not offer."""
-        needs_utf8 = self.envelope.needs_smtputf8
-        if needs_utf8 and "smtputf8" not in self.session.features:
+        if self.needs_smtputf8 and "smtputf8" not in self.session.features:
             return Answer(Phase.MAIL, Silence.NOT_OFFERED, "SMTPUTF8, which an address needs")
-        if not self._is_ascii and "8bitmime" not in self.session.features:
+        if not self.is_ascii and "8bitmime" not in self.session.features:
             return Answer(Phase.MAIL, Silence.NOT_OFFERED, "8BITMIME, which the content needs")
         limit = self.session.features.get("size", "")
-        if limit.isdecimal() and limit.isascii() and 0 < int(limit) < self._size:
+        if limit.isdecimal() and limit.isascii() and 0 < int(limit) < self.size:
             return Answer(
-                Phase.MAIL, Silence.NOT_OFFERED, f"SIZE: the letter has {self._size} octets, it takes {limit}"
+                Phase.MAIL, Silence.NOT_OFFERED, f"SIZE: the letter has {self.size} octets, it takes {limit}"
             )
         return None
-
-    @property
-    def _size(self) -> int:
-        return sum(map(len, self.content))
-
-    @property
-    def _is_ascii(self) -> bool:
-        return all(chunk.isascii() for chunk in self.content)
 
     def _commands(self) -> tuple[bytes, list[bytes], bytes]:
         features = self.session.features
         mail = f"MAIL FROM:<{self.envelope.reverse_path}>"
         if "size" in features:
-            mail += f" SIZE={self._size}"
-        if not self._is_ascii:
+            mail += f" SIZE={self.size}"
+        if not self.is_ascii:
             mail += " BODY=8BITMIME"
-        if self.envelope.needs_smtputf8:
+        if self.needs_smtputf8:
             mail += " SMTPUTF8"
         return command(mail), [command(f"RCPT TO:<{path}>") for path in self.envelope.recipients], command("DATA")
 
@@ -127,34 +127,43 @@ class _Transaction:
         phases = [Phase.MAIL, *(Phase.RCPT for _ in self.envelope.recipients), Phase.DATA]
         replies: list[Reply] = []
         for batch in _batches(commands, pipelined="pipelining" in self.session.features):
-            if phases[len(replies)] is Phase.DATA and not any(reply.is_positive for reply in replies[1:]):
+            if phases[len(replies)] is Phase.DATA and self._is_decided:
                 break
             self.session.write(b"".join(batch), phases[len(replies)])
             for _ in batch:
-                reply = self.session.read(phases[len(replies)])
-                replies.append(reply)
-                self._note(len(replies) - 1, phases[len(replies) - 1], reply)
+                place = len(replies)
+                replies.append(self.session.read(phases[place]))
+                self._note(place, Answer(phases[place], replies[place]))
             if not replies[0].is_positive:
                 break
         return replies
 
-    def _note(self, place: int, phase: Phase, reply: Reply) -> None:
-        answer = Answer(phase, reply)
-        if outcome(answer).outcome is Outcome.ACCEPTED:
+    def _note(self, place: int, answer: Answer) -> None:
+        row = outcome(answer)
+        if answer.phase is Phase.DATA or row.outcome is Outcome.ACCEPTED:
             return
-        if phase is Phase.RCPT:
-            self.answers[self.envelope.recipients[place - 1]] = answer
-        elif phase is Phase.MAIL:
+        if answer.phase is Phase.MAIL:
             self.decide(answer)
+        elif row.scope is Scope.RECIPIENT:
+            self.answers.setdefault(self.envelope.recipients[place - 1], answer)
+        elif not self._is_decided:
+            # It concerns the whole letter, or the relay: nothing else is to be said in this session.
+            raise SessionFailed(answer.phase, answer.met)
 
     def _admitted(self, replies: Sequence[Reply]) -> bool:
         """True when the content is asked for, and somebody would get it."""
-        everybody = 2 + len(self.envelope.recipients)
-        return len(replies) == everybody and replies[-1].code == 354 and len(self.answers) < everybody - 2
+        return self._is_complete(replies) and replies[-1].code == 354 and not self._is_decided
+
+    @property
+    def _is_decided(self) -> bool:
+        return len(self.answers) == len(self.envelope.recipients)
+
+    def _is_complete(self, replies: Sequence[Reply]) -> bool:
+        return len(replies) == 2 + len(self.envelope.recipients)
 
     def _leave(self, replies: Sequence[Reply]) -> None:
         """Nothing is to be sent: leave the session in step for the next letter."""
-        if len(replies) == 2 + len(self.envelope.recipients):
+        if self._is_complete(replies):
             self.decide(Answer(Phase.DATA, replies[-1]))
             if replies[-1].code == 354:
                 # Pipelined, and a lenient relay waits for content though it refused everybody: it gets an empty one.
@@ -180,6 +189,16 @@ class _Transaction:
         with contextlib.suppress(SessionFailed):
             return SessionFailed(Phase.BODY, self.session.read(Phase.BODY))
         return None
+
+
+def _header(content: Sequence[bytes]) -> bytes:
+    """The header of a message in chunks; the blank line may lie across two."""
+    header = b""
+    for chunk in content:
+        header += chunk
+        if b"\r\n\r\n" in header:
+            break
+    return header.partition(b"\r\n\r\n")[0]
 
 
 def _batches(commands: Sequence[bytes], *, pipelined: bool) -> Iterator[list[bytes]]:

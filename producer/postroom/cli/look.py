@@ -1,0 +1,139 @@
+"""Looking at many letters: ``postroom list`` and ``postroom stats``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from postroom.cli import output
+from postroom.cli.desk import Desk, json_option, pass_desk
+from postroom.ledger import Ledger, LetterStatus
+from postroom.ledger.views import counts, listing
+from postroom.states import LetterState, RecipientState
+
+_LIMIT = 50
+_ROWS_AT_ONCE = 100
+
+_TELL = {
+    LetterState.HELD: "wait for an operator: postroom release, cancel",
+    LetterState.FAILED: "reached nobody: postroom retry, purge",
+    LetterState.PARTIAL: "reached some of their recipients: postroom retry, purge",
+    LetterState.REJECTED: "could not be read: postroom show, purge",
+    LetterState.DEFERRED: "will be tried again: postroom flush, hold, cancel",
+    LetterState.SENDING: "are with a worker now",
+    LetterState.QUEUED: "are ready, and wait for a worker",
+    LetterState.SCHEDULED: "wait for their time",
+    LetterState.CANCELLED: "were called back",
+    LetterState.SENT: "were accepted for every recipient",
+}
+"""What the letters in a state do, or did; those first that may need somebody."""
+
+
+@click.command("list")
+@click.option(
+    "--state", "states", multiple=True, type=click.Choice(list(LetterState)), help="Only these; may be repeated."
+)
+@click.option("--limit", default=_LIMIT, show_default=True, type=click.IntRange(0), help="How many; 0 for all.")
+@json_option
+@pass_desk
+def list_letters(desk: Desk, states: tuple[LetterState, ...], limit: int, as_json: bool) -> None:
+    """List letters, those first that may need you."""
+    wanted = tuple(map(LetterState, states)) or tuple(_TELL)
+    found = _found(desk.ledger, wanted)
+    shown = 0
+    for page in _pages(islice(found, limit or None)):
+        if as_json:
+            for status in page:
+                output.print_json(status)
+        else:
+            output.console().print(letters_view(page, desk.ledger.now_ms() / 1000, with_head=not shown))
+        shown += len(page)
+    total = sum(number for state, number in counts(desk.ledger).items() if state in wanted)
+    if not total:
+        output.note(f"there are no {' or '.join(states)} letters" if states else "there are no letters")
+    elif shown < total:
+        output.note(f"{shown:,} of {output.count(total)}; --limit 0 lists them all")
+
+
+def _found(ledger: Ledger, states: Iterable[LetterState]) -> Iterator[LetterStatus]:
+    for state in states:
+        # What is over is asked about soon after; what waits, when its turn is next.
+        yield from listing(ledger, state, latest_first=state.is_settled)
+
+
+def _pages(statuses: Iterator[LetterStatus]) -> Iterator[list[LetterStatus]]:
+    while page := list(islice(statuses, _ROWS_AT_ONCE)):
+        yield page
+
+
+def letters_view(statuses: Iterable[LetterStatus], now_s: float, *, with_head: bool = True) -> Table:
+    """Return letters as a table: two lines for one that something was said about.
+
+    Args:
+        statuses: the letters.
+        now_s: Redis's time, in seconds since 1970.
+        with_head: show the names of the columns.
+    """
+    table = output.columns("id", "state", "age", "next", "to · subject · last reply")
+    table.columns[-1].no_wrap = True
+    table.columns[-1].overflow = "ellipsis"
+    table.show_header = with_head
+    for status in statuses:
+        table.add_row(
+            Text(status.id),
+            output.state(status.state),
+            output.span(now_s - status.accepted_at),
+            _next(status, now_s),
+            _letter(status),
+        )
+    return table
+
+
+def _next(status: LetterStatus, now_s: float) -> Text:
+    if status.next_attempt_at is None:
+        return Text("")
+    left_s = status.next_attempt_at - now_s
+    return Text(output.span(left_s) if left_s >= 1 else "now", "yellow")
+
+
+def _letter(status: LetterStatus) -> Text:
+    addresses = list(status.recipients)
+    to = output.data(addresses[0]) if addresses else Text("")
+    if len(addresses) > 1:
+        to.append(f" +{len(addresses) - 1}")
+    letter = Text("  ").join([to, output.data(status.subject, "dim")])
+    said = last_word(status)
+    if said and status.state is not LetterState.SENT:
+        letter.append("\n").append_text(output.data(said, "italic"))
+    return letter
+
+
+def last_word(status: LetterStatus) -> str:
+    """Return what was last said about a letter: why it is held or rejected; else the reply that matters most."""
+    if status.state in (LetterState.HELD, LetterState.REJECTED) and status.reason:
+        return status.reason
+    replies = [(each.state is RecipientState.ACCEPTED, each.reply) for each in status.recipients.values() if each.reply]
+    worst = min(replies, key=lambda each: each[0], default=(True, ""))
+    return (worst[1] if not worst[0] else "") or status.reason or worst[1]
+
+
+@click.command()
+@json_option
+@pass_desk
+def stats(desk: Desk, as_json: bool) -> None:
+    """Count the letters in each state."""
+    found = counts(desk.ledger)
+    if as_json:
+        output.print_json(found)
+        return
+    table = output.columns("letters", "state", "which")
+    table.columns[0].justify = "right"
+    for state, tell in _TELL.items():
+        number = found[state]
+        style = "" if number else "dim"
+        table.add_row(Text(f"{number:,}", style), output.state(state) if number else Text(state, "dim"), Text(tell, "dim"))
+    output.console().print(table)

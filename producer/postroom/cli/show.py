@@ -1,0 +1,101 @@
+"""Looking at one letter: ``postroom show``."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from postroom.cli import output
+from postroom.cli.desk import Desk, LetterId, json_option, pass_desk
+from postroom.cli.timeline import timeline
+from postroom.ledger import Account, Ledger, LetterStatus
+from postroom.ledger.transitions import available
+from postroom.ledger.views import account, letter_json
+from postroom.letter import Letter
+from postroom.part import Stored
+from postroom.reply import printable
+from postroom.settings import Settings
+
+_LINE_MAX = 1000
+
+
+@click.command()
+@click.argument("letter_id", metavar="ID", type=LetterId())
+@click.option("--raw", is_flag=True, help="Print the letter itself, as it goes over the wire.")
+@json_option
+@pass_desk
+def show(desk: Desk, letter_id: str, raw: bool, as_json: bool) -> None:
+    """Show a letter: its recipients, and everything that happened to it."""
+    found = account(desk.ledger, letter_id)
+    if raw:
+        _print_octets(_octets(desk.ledger, letter_id, desk.postroom.settings))
+    elif as_json:
+        output.print_json(found)
+    else:
+        output.console().print(account_view(found))
+
+
+def account_view(account: Account) -> Group:
+    """Return a letter's account: what it is, where each recipient stands, and what happened, in order."""
+    now_s = account.now_ms / 1000
+    parts: list[RenderableType] = [_summary(account.status, now_s)]
+    if account.status.recipients:
+        parts += [Text(""), recipients_view(account.status)]
+    return Group(*parts, Text(""), timeline(account.history))
+
+
+def _summary(status: LetterStatus, now_s: float) -> Table:
+    summary = output.grid()
+    summary.add_row("Letter", Text.assemble((status.id, "bold"), "  ", output.state(status.state)))
+    summary.add_row("From", output.data(status.sender))
+    summary.add_row("Subject", output.data(status.subject))
+    accepted = f"{output.moment(status.accepted_at)} {output.zone(status.accepted_at)}"
+    summary.add_row("Accepted", f"{accepted}, {output.span(now_s - status.accepted_at)} ago")
+    if status.next_attempt_at is not None:
+        left_s = status.next_attempt_at - now_s
+        due = f"in {output.span(left_s)}" if left_s >= 1 else "due now"
+        summary.add_row("Next", Text(f"attempt {status.attempts + 1} at {output.moment(status.next_attempt_at)}, {due}"))
+    if status.reason:
+        summary.add_row("Reason", output.data(status.reason))
+    return summary
+
+
+def recipients_view(status: LetterStatus) -> Table:
+    """Return where each recipient of a letter stands."""
+    table = output.columns("recipient", "state", "attempts", "last reply")
+    for address, each in status.recipients.items():
+        table.add_row(output.data(address), output.state(each.state), str(each.attempts), output.data(each.reply))
+    return table
+
+
+def _octets(ledger: Ledger, letter_id: str, settings: Settings) -> bytes:
+    """The letter as it is composed for the wire.
+
+    Raises:
+        ClickException: its content is not kept, or damaged.
+        InvalidLetter: it cannot be read.
+    """
+    kept = letter_json(ledger, letter_id)
+    if kept is None:
+        raise click.ClickException(f"the content of letter {letter_id} is no longer kept: it was sent")
+
+    def read(stored: Stored) -> bytes:
+        with available():
+            return ledger.contents.read(stored.sha256)
+
+    try:
+        return b"".join(Letter.from_json(kept, settings).octets(read))
+    except ValueError as error:
+        raise click.ClickException(f"letter {letter_id} cannot be composed: {printable(str(error))}") from error
+
+
+def _print_octets(octets: bytes) -> None:
+    if not sys.stdout.isatty():
+        click.get_binary_stream("stdout").write(octets)
+        return
+    for line in octets.decode("utf-8", "replace").split("\r\n"):
+        click.echo(printable(line, _LINE_MAX))

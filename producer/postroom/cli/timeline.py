@@ -1,0 +1,70 @@
+"""A letter's history in words: when, what, by whom and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from postroom.cli import output
+from postroom.states import RecipientState
+
+Event = Mapping[str, Any]
+
+_WORDS = {
+    "queued": "accepted, ready to be sent",
+    "scheduled": "accepted, to be sent when its time comes",
+    "waits": "not tried",
+    "expired": "too late: nobody else gets it",
+    "rejected": "rejected",
+    "uncertain": "uncertain",
+    "died": "its worker was lost, before the relay could have accepted it",
+    "retried": "retried, for all that did not get it",
+    "flushed": "tried before its time",
+    "cancelled": "cancelled, for all that did not get it",
+    "held": "held",
+    "released": "released",
+}
+
+
+def timeline(history: Iterable[Event]) -> Table:
+    """Return everything that happened to a letter, oldest first. An event that is not known here shows by its name."""
+    table = output.grid()
+    attempts = 0
+    for event in history:
+        if event["event"] == "attempt":
+            told: RenderableType = _attempt(event, counts=event["number"] > attempts)
+            attempts = event["number"]
+        else:
+            told = _happened(event)
+        table.add_row(output.moment(event["at_ms"] / 1000), told)
+    return table
+
+
+def _happened(event: Event) -> RenderableType:
+    what = Text(_WORDS.get(event["event"], ""), "bold") or output.data(event["event"], "bold")
+    if event.get("by"):
+        what.append_text(output.data(f" by {event['by']}"))
+    if event.get("why"):
+        what.append_text(output.data(f": {event['why']}"))
+    return Group(what, *_next(event, event.get("wait_ms")))
+
+
+def _attempt(event: Event, *, counts: bool) -> RenderableType:
+    what = Text(f"attempt {event['number']}" if counts else "attempt that does not count", "bold")
+    what.append_text(output.data(f" through {event['relay']}, {event['took_ms']:,} ms"))
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for each in event["recipients"]:
+        state = output.state(RecipientState(each["state"]))
+        table.add_row(output.data(each["address"]), state, output.data(each["reply"]))
+    return Group(what, table, *_next(event, event["next_in_ms"]))
+
+
+def _next(event: Event, wait_ms: int | None) -> list[Text]:
+    if wait_ms is None:
+        return []
+    due = output.moment((event["at_ms"] + wait_ms) / 1000)
+    return [Text(f"next attempt at {due}, {output.span(wait_ms / 1000)} later", "yellow")]

@@ -1,0 +1,412 @@
+"""A relay that does at every step what a test tells it to, and keeps an account of its own.
+
+A script says what happens when a step is reached; steps it does not name go as in a polite relay:
+
+    {"mail": say("421 4.3.2 bye"), "rcpt": [say("250 ok"), say("451 4.7.1 later")], "content": reset}
+
+Steps: ``connect``, ``ehlo``, ``helo``, ``starttls``, ``auth``, ``mail``, ``rcpt``, ``data``, ``body`` (the first octets
+of the content have come), ``content`` (its end has come), ``rset``, ``noop``, ``quit``. Of a list, the first reaction is
+for the first time that a session reaches the step, and so on; the last one goes on for ever.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hmac
+import socket
+import ssl
+import struct
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Event, Thread
+
+Reaction = Callable[["Session"], None]
+Script = Mapping[str, "Reaction | Sequence[Reaction]"]
+
+OFFERS = ("PIPELINING", "SIZE 10000000", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES")
+_POLITE = {
+    "connect": "220 relay.example.org ESMTP",
+    "helo": "250 relay.example.org",
+    "starttls": "220 2.0.0 go ahead",
+    "mail": "250 2.1.0 ok",
+    "rcpt": "250 2.1.5 ok",
+    "content": "250 2.0.0 taken",
+    "rset": "250 2.0.0 ok",
+    "noop": "250 2.0.0 ok",
+    "quit": "221 2.0.0 bye",
+}
+
+
+class Gone(Exception):
+    """The client hung up, or the relay is being stopped."""
+
+
+@dataclass(slots=True)
+class Taken:
+    """A letter that the relay answered 2yz for."""
+
+    mail: str
+    """The MAIL command."""
+    recipients: list[str]
+    """The addresses that it accepted."""
+    content: bytes
+    """With its dots as they came over the wire, without the end."""
+    session: int
+
+    @property
+    def message(self) -> bytes:
+        """The content, unstuffed."""
+        return (b"\r\n" + self.content).replace(b"\r\n..", b"\r\n.")[2:]
+
+
+@dataclass(slots=True)
+class Session:
+    """One connection, seen from the relay."""
+
+    number: int
+    sock: socket.socket
+    relay: ScriptedRelay
+    commands: list[str] = field(default_factory=list)
+    is_encrypted: bool = False
+    ended: str = ""
+    """How: ``quit``, ``hung up`` (by the client), or ``closed`` (by us)."""
+    _buffer: bytearray = field(default_factory=bytearray)
+    _steps: Counter[str] = field(default_factory=Counter)
+    _mail: str = ""
+    _recipients: list[str] = field(default_factory=list)
+    _content: bytes | None = None
+    """Complete, and not answered yet."""
+    _said: str = ""
+
+    def write(self, octets: bytes) -> None:
+        """Send octets, one at a time if the relay splits its replies."""
+        if octets[:3].isdigit():
+            self._said = octets[:3].decode("ascii")
+        if self._content is not None and octets.startswith(b"2"):
+            # Before the reply is on the way: whoever reads it finds the account in order.
+            self.relay.taken.append(Taken(self._mail, self._recipients, self._content, self.number))
+            self._content = None
+        pieces = [octets[place : place + 1] for place in range(len(octets))] if self.relay.splits else [octets]
+        for piece in pieces:
+            try:
+                self.sock.sendall(piece)
+            except OSError as error:
+                raise Gone from error
+
+    def read(self) -> bytes:
+        """Read what comes."""
+        try:
+            octets = self.sock.recv(65536)
+        except OSError as error:
+            raise Gone from error
+        if not octets:
+            raise Gone
+        return octets
+
+    def read_line(self) -> str:
+        """Read a command."""
+        while (end := self._buffer.find(b"\r\n")) < 0:
+            self._buffer += self.read()
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 2]
+        return line.decode("utf-8", "surrogateescape")
+
+    def step(self, name: str, reply: str = "") -> str:
+        """Do what the script says of a step; return the code of what was said."""
+        self._said = ""
+        reactions = self.relay.script_of(self.number).get(name)
+        if reactions is None:
+            self.write((reply or _POLITE[name]).encode() + b"\r\n")
+        elif callable(reactions):
+            reactions(self)
+        else:
+            reactions[min(self._steps[name], len(reactions) - 1)](self)
+        self._steps[name] += 1
+        return self._said
+
+    def serve(self) -> None:
+        """Serve until one of both ends it."""
+        if self.relay.tls and self.relay.is_tls_implicit:
+            self._encrypt()
+        self.step("connect")
+        while True:
+            line = self.read_line()
+            self.commands.append(line)
+            verb = line.partition(" ")[0].upper()
+            match verb:
+                case "EHLO":
+                    self.step("ehlo", self._greeting())
+                case "HELO" | "NOOP":
+                    self.step(verb.lower())
+                case "STARTTLS":
+                    if self.step("starttls") == "220":
+                        self._encrypt()
+                case "AUTH":
+                    self._authenticate(line)
+                case "MAIL":
+                    if self.step("mail").startswith("2"):
+                        self._mail, self._recipients = line, []
+                case "RCPT":
+                    if self.step("rcpt").startswith("2"):
+                        self._recipients.append(line[line.index("<") + 1 : line.rindex(">")])
+                case "DATA":
+                    self._data()
+                case "RSET":
+                    self._recipients = []
+                    self.step("rset")
+                case "QUIT":
+                    self.ended = "quit"
+                    self.step("quit")
+                    return
+                case _:
+                    self.write(b"500 5.5.2 what?\r\n")
+
+    def _greeting(self) -> str:
+        offers = [each for each in self.relay.offers if not (each == "STARTTLS" and self.is_encrypted)]
+        lines = ["relay.example.org", *offers]
+        return "\r\n".join([*(f"250-{line}" for line in lines[:-1]), f"250 {lines[-1]}"])
+
+    def _data(self) -> None:
+        polite = "354 go ahead" if self._recipients else "554 5.5.1 no valid recipients"
+        if self.step("data", polite) != "354":
+            return
+        if "body" in self.relay.script_of(self.number):
+            self._buffer += self.read()
+            self.step("body")
+        while (end := (b"\r\n" + self._buffer).find(b"\r\n.\r\n")) < 0:
+            self._buffer += self.read()
+        self._content = bytes(self._buffer[:end])
+        del self._buffer[: end + 3]
+        self.step("content")
+        self._content, self._recipients = None, []
+
+    def _encrypt(self) -> None:
+        self._buffer.clear()
+        assert self.relay.tls
+        try:
+            self.sock = self.relay.tls.wrap_socket(self.sock, server_side=True)
+        except OSError as error:
+            raise Gone from error
+        self.is_encrypted = True
+
+    def _authenticate(self, line: str) -> None:
+        if "auth" in self.relay.script_of(self.number):
+            self.step("auth")
+            return
+        mechanism, _, initial = line.removeprefix("AUTH ").partition(" ")
+        user, password = self.relay.credentials
+        match mechanism:
+            case "PLAIN":
+                is_right = base64.b64decode(initial) == f"\0{user}\0{password}".encode()
+            case "LOGIN":
+                answers = [self._ask("VXNlcm5hbWU6"), self._ask("UGFzc3dvcmQ6")]
+                is_right = answers == [user.encode(), password.encode()]
+            case "CRAM-MD5":
+                answer = self._ask(base64.b64encode(b"<1@relay>").decode())
+                is_right = answer == f"{user} {hmac.new(password.encode(), b'<1@relay>', 'md5').hexdigest()}".encode()
+            case _:
+                self.write(b"504 5.5.4 no such mechanism\r\n")
+                return
+        self.write(b"235 2.7.0 welcome\r\n" if is_right else b"535 5.7.8 wrong credentials\r\n")
+
+    def _ask(self, challenge: str) -> bytes:
+        self.write(f"334 {challenge}\r\n".encode())
+        return base64.b64decode(self.read_line())
+
+
+@dataclass(slots=True)
+class ScriptedRelay:
+    """The relay, and its account."""
+
+    port: int
+    scripts: Sequence[Script]
+    """By session: the last one goes on for ever."""
+    offers: Sequence[str] = OFFERS
+    splits: bool = False
+    """Send every reply octet by octet."""
+    credentials: tuple[str, str] = ("", "")
+    tls: ssl.SSLContext | None = None
+    is_tls_implicit: bool = False
+    sessions: list[Session] = field(default_factory=list)
+    taken: list[Taken] = field(default_factory=list)
+    stopping: Event = field(default_factory=Event)
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"smtp://127.0.0.1:{self.port}"
+
+    @property
+    def commands(self) -> list[str]:
+        """All commands of all sessions."""
+        return [command for session in self.sessions for command in session.commands]
+
+    @property
+    def verbs(self) -> list[str]:
+        """The first word of each command."""
+        return [command.partition(" ")[0] for command in self.commands]
+
+    @property
+    def accepted(self) -> Counter[str]:
+        """How often each recipient was accepted with its content."""
+        return Counter(address for each in self.taken for address in each.recipients)
+
+    def script_of(self, session: int) -> Script:
+        """Return the script of a session."""
+        return self.scripts[min(session, len(self.scripts) - 1)]
+
+    def accept_sessions(self, listener: socket.socket) -> None:
+        """Serve whoever connects, each in a thread."""
+        threads = []
+        while not self.stopping.is_set():
+            try:
+                sock, _ = listener.accept()
+            except TimeoutError:
+                continue
+            sock.settimeout(None)
+            session = Session(len(self.sessions), sock, self)
+            self.sessions.append(session)
+            threads.append(Thread(target=_serve, args=(session,), daemon=True))
+            threads[-1].start()
+        for session in self.sessions:
+            with contextlib.suppress(OSError):
+                session.sock.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join()
+
+
+def _serve(session: Session) -> None:
+    try:
+        session.serve()
+    except Gone:
+        session.ended = session.ended or "hung up"
+    finally:
+        with contextlib.suppress(OSError):
+            session.sock.close()
+
+
+@contextmanager
+def scripted_relay(
+    *scripts: Script,
+    offers: Sequence[str] = OFFERS,
+    splits: bool = False,
+    credentials: tuple[str, str] = ("", ""),
+    tls: ssl.SSLContext | None = None,
+    is_tls_implicit: bool = False,
+) -> Iterator[ScriptedRelay]:
+    """Run a relay as long as this lasts.
+
+    Args:
+        scripts: what it does, by session; the last one is that of all further sessions.
+        offers: the extensions it names.
+        splits: send every reply octet by octet.
+        credentials: the user and password that it knows.
+        tls: its certificate.
+        is_tls_implicit: TLS from the first octet.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        # Small buffers, so that a client soon notices when nobody reads.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        listener.settimeout(0.05)
+        port = listener.getsockname()[1]
+        relay = ScriptedRelay(port, scripts or ({},), offers, splits, credentials, tls, is_tls_implicit)
+        thread = Thread(target=relay.accept_sessions, args=(listener,), daemon=True)
+        thread.start()
+        try:
+            yield relay
+        finally:
+            relay.stopping.set()
+            thread.join()
+
+
+def say(text: str | bytes) -> Reaction:
+    """Send a reply; its end of line is added."""
+    octets = text.encode() if isinstance(text, str) else text
+    return lambda session: session.write(octets + b"\r\n")
+
+
+def octets(raw: bytes) -> Reaction:
+    """Send octets as they are."""
+    return lambda session: session.write(raw)
+
+
+def close(session: Session) -> None:
+    """Hang up."""
+    session.ended = "closed"
+    raise Gone
+
+
+def reset(session: Session) -> None:
+    """Hang up as a crashed machine does: the client gets a RST, and what it was not told yet is lost."""
+    session.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    close(session)
+
+
+def silent(session: Session) -> None:
+    """Say nothing until the client hangs up."""
+    while True:
+        session.read()
+
+
+def deaf(session: Session) -> None:
+    """Neither read nor say anything more."""
+    session.relay.stopping.wait()
+    raise Gone
+
+
+def drip(text: str, every_s: float) -> Reaction:
+    """Send a reply an octet at a time, with pauses."""
+
+    def react(session: Session) -> None:
+        for octet in text.encode():
+            session.write(bytes([octet]))
+            if session.relay.stopping.wait(every_s):
+                raise Gone
+
+    return react
+
+
+def endless(raw: bytes) -> Reaction:
+    """Send the same octets for ever."""
+
+    def react(session: Session) -> None:
+        while not session.relay.stopping.is_set():
+            session.write(raw)
+
+    return react
+
+
+def wait_for(event: Event) -> Reaction:
+    """Wait until the test says so."""
+
+    def react(session: Session) -> None:
+        while not event.wait(0.05):
+            if session.relay.stopping.is_set():
+                raise Gone
+
+    return react
+
+
+def only_to(address: str, reaction: Reaction) -> Reaction:
+    """React so to the RCPT of one recipient; the others are accepted."""
+
+    def react(session: Session) -> None:
+        if f"<{address}>" in session.commands[-1]:
+            reaction(session)
+        else:
+            say("250 2.1.5 ok")(session)
+
+    return react
+
+
+def both(*reactions: Reaction) -> Reaction:
+    """One after the other."""
+
+    def react(session: Session) -> None:
+        for each in reactions:
+            each(session)
+
+    return react
