@@ -254,6 +254,11 @@ class ScriptedRelay:
         """How often each recipient was accepted with its content."""
         return Counter(address for each in self.taken for address in each.recipients)
 
+    def use_tls(self, *, implicit: bool = False) -> ssl.SSLContext:
+        """Encrypt from now on; the context returned needs a certificate."""
+        self.tls, self.is_tls_implicit = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), implicit
+        return self.tls
+
     def script_of(self, session: int) -> Script:
         """Return the script of a session."""
         return self.scripts[min(session, len(self.scripts) - 1)]
@@ -294,8 +299,6 @@ def scripted_relay(
     offers: Sequence[str] = OFFERS,
     splits: bool = False,
     credentials: tuple[str, str] = ("", ""),
-    tls: ssl.SSLContext | None = None,
-    is_tls_implicit: bool = False,
 ) -> Iterator[ScriptedRelay]:
     """Run a relay as long as this lasts.
 
@@ -304,15 +307,13 @@ def scripted_relay(
         offers: the extensions it names.
         splits: send every reply octet by octet.
         credentials: the user and password that it knows.
-        tls: its certificate.
-        is_tls_implicit: TLS from the first octet.
     """
     with socket.create_server(("127.0.0.1", 0)) as listener:
         # Small buffers, so that a client soon notices when nobody reads.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
         listener.settimeout(0.05)
         port = listener.getsockname()[1]
-        relay = ScriptedRelay(port, scripts or ({},), offers, splits, credentials, tls, is_tls_implicit)
+        relay = ScriptedRelay(port, scripts or ({},), offers, splits, credentials)
         thread = Thread(target=relay.accept_sessions, args=(listener,), daemon=True)
         thread.start()
         try:

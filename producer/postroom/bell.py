@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -60,12 +61,19 @@ class Bells:
         Raises:
             OSError or kombu's OperationalError: the broker is away; the schedule will ring in its time.
         """
+        self._publish([bell.letter_id], bell.letter_id, bell.queue, bell.summary)
+
+    def ring_chunk(self, letter_ids: Sequence[str], queue: str) -> None:
+        """Publish one task for several letters: as `ring`; its task id begins with ``chunk-``."""
+        self._publish(letter_ids, f"chunk-{letter_ids[0]}", queue, f"{len(letter_ids)} letters")
+
+    def _publish(self, letter_ids: Sequence[str], task_id: str, queue: str, summary: str) -> None:
         self._app.send_task(
             DELIVER,
-            args=([bell.letter_id],),
-            task_id=bell.letter_id,
-            queue=bell.queue,
-            argsrepr=f"({bell.summary})",
+            args=(list(letter_ids),),
+            task_id=task_id,
+            queue=queue,
+            argsrepr=f"({summary})",
             kwargsrepr="",
             ignore_result=True,
         )

@@ -40,7 +40,7 @@ class Wanted(NamedTuple):
 
 
 def of_text(text: str, wanted: Wanted) -> Content:
-    """Return the content that a str is: of text/* with canonical line ends, and without a byte order mark unless it is a file.
+    """Return the content that a str is. Of text/* line ends become canonical, and a body loses its byte order mark.
 
     Raises:
         InvalidLetter: the charset cannot hold it, or it is no message where one is wanted.
@@ -55,7 +55,9 @@ def of_text(text: str, wanted: Wanted) -> Content:
         return _of_message(octets, wanted)
     if is_text:
         octets = transfer_encoding.normalize_newlines(octets)
-    return Content(kind, octets, charset, encoding or transfer_encoding.choose(octets, textual=True))
+    if encoding is None:
+        encoding = transfer_encoding.choose(octets, textual=True)
+    return Content(kind, octets, charset, encoding)
 
 
 def of_octets(octets: bytes, wanted: Wanted) -> Content:
@@ -80,19 +82,22 @@ def of_octets(octets: bytes, wanted: Wanted) -> Content:
         if charset == charsets.UTF_8:
             octets = octets.removeprefix(_BYTE_ORDER_MARK.encode())
         octets = transfer_encoding.normalize_newlines(octets)
-    return Content(kind, octets, charset, encoding or transfer_encoding.choose(octets, textual=is_body))
+    if encoding is None:
+        encoding = transfer_encoding.choose(octets, textual=is_body)
+    return Content(kind, octets, charset, encoding)
 
 
 def _of_message(octets: bytes, wanted: Wanted) -> Content:
+    kind, is_guessed, charset, encoding, _ = wanted
     lines = transfer_encoding.normalize_newlines(octets)
-    is_message = wanted.content_type != content_types.MESSAGE or _FIELD.match(lines)
-    if is_message and transfer_encoding.fits(lines, "8bit"):
-        encoding = wanted.encoding or ("7bit" if lines.isascii() else "8bit")
-        return Content(wanted.content_type, lines, wanted.charset, encoding)
-    if wanted.is_guessed:
-        return Content(content_types.OCTETS, octets, wanted.charset, wanted.encoding or "base64")
+    if transfer_encoding.fits(lines, "8bit") and (kind != content_types.MESSAGE or _FIELD.match(lines)):
+        if encoding is None:
+            encoding = "7bit" if lines.isascii() else "8bit"
+        return Content(kind, lines, charset, encoding)
+    if is_guessed:
+        return Content(content_types.OCTETS, octets, charset, "base64" if encoding is None else encoding)
     problem = "the content does not begin with a header field, or has NULs or lines over 998 octets"
-    raise invalid("content_type", f"this is no {wanted.content_type}: {problem}", f"send it as {content_types.OCTETS}")
+    raise invalid("content_type", f"this is no {kind}: {problem}", f"send it as {content_types.OCTETS}")
 
 
 def piece(text: _Text, start: int, end: int | None) -> _Text:

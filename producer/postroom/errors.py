@@ -3,6 +3,7 @@
 PostroomError
 ├── InvalidLetter        what was handed in cannot be sent: mend the fields it names. Also a ValueError.
 ├── LedgerUnavailable    Redis is away, full or read-only: send again later, under the same id or idempotency key.
+├── PartlySent           some letters of many were accepted: it carries their receipts, and its cause.
 ├── UnknownLetter        no such letter: it never was, or its retention is over. Also a LookupError.
 ├── TooLate              the letter is beyond what was asked of it (cancelling a letter that is being sent).
 ├── NewerSchema          a letter written by a newer Postroom: it is left for newer workers.
@@ -11,9 +12,10 @@ PostroomError
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 
 class PostroomError(Exception):
@@ -81,6 +83,15 @@ class LedgerUnavailable(PostroomError):
         super().__init__(message)
         self.letter_id = letter_id
         """The id of the letter in hand, if there was one."""
+
+
+class PartlySent(PostroomError):
+    """Sending many letters ended early, for the reason that is its cause; those before were accepted."""
+
+    def __init__(self, receipts: Sequence[Any]) -> None:
+        super().__init__(f"{len(receipts)} letters were accepted; the others were not sent")
+        self.receipts = receipts
+        """Of the letters that were accepted, in order: each a `Receipt`."""
 
 
 class UnknownLetter(PostroomError, LookupError):

@@ -92,6 +92,14 @@ SINGLE = frozenset(
         "content-id",
         "content-description",
         "content-disposition",
+        "list-id",
+        "list-help",
+        "list-subscribe",
+        "list-unsubscribe",
+        "list-unsubscribe-post",
+        "list-post",
+        "list-owner",
+        "list-archive",
     }
 )
-"""Fields that a header has once at most, in lower case (RFC 5322 §3.6, RFC 2045 §3)."""
+"""Fields that a header has once at most, in lower case (RFC 5322 §3.6, RFC 2045 §3, RFC 2369 §4)."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Container, Iterator
 from email.message import Message
 from email.parser import BytesHeaderParser
 from email.utils import collapse_rfc2231_value
+from functools import partial
 from itertools import count
 from typing import Final, TypeVar
 
@@ -59,7 +60,7 @@ def _entity(octets: bytes, default_type: str, level: int, numbers: Iterator[int]
     head, body = _head_and_body(octets)
     fields = BytesHeaderParser().parsebytes(head)
     fields.set_default_type(default_type)
-    kind = _or_none(content_types.check, fields.get_content_type(), "raw") or content_types.OCTETS
+    kind = _or_none(content_types.check, fields.get_content_type()) or content_types.OCTETS
     if content_types.is_multipart(kind):
         default_type = content_types.MESSAGE if kind == "multipart/digest" else content_types.TEXT
         pieces = _pieces(body, fields.get_boundary())
@@ -97,7 +98,7 @@ def _pieces(body: bytes, boundary: str | None) -> list[bytes]:
 def _content(fields: Message, body: bytes, kind: str) -> Content:
     encoding = str(fields.get("content-transfer-encoding", "7bit")).strip().lower()
     octets = transfer_encoding.decode(body, encoding)
-    named = _or_none(charsets.codec_of, fields.get_content_charset() or "", "raw")
+    named = _or_none(charsets.codec_of, fields.get_content_charset() or "")
     charset = named[0] if named and charsets.holds(octets, named[0], "raw") else None
     if content_types.is_message(kind):
         charset = None
@@ -109,7 +110,8 @@ def _content(fields: Message, body: bytes, kind: str) -> Content:
 
 def _part(fields: Message, content: Content, subparts: tuple[Part, ...]) -> Part:
     parameters = _parameters(fields, "content-type")
-    name = _name(_parameters(fields, "content-disposition").get("filename") or parameters.get("name"))
+    _, path = _parameters(fields, "content-disposition").get("filename") or parameters.get("name") or ("", "")
+    name = _or_none(file_name.clean, path)
     left_out = {"boundary", "charset" if content.charset else "", "name" if name else ""}
     return Part(
         *content,
@@ -128,17 +130,20 @@ def _parameters(fields: Message, of: str) -> dict[str, tuple[str, str]]:
     parameters: dict[str, tuple[str, str]] = {}
     for attribute, value in (fields.get_params(header=of) or [])[1:]:
         key = attribute.lower()
-        # One in RFC 2231's form is the original of what stands there in plain, too.
-        if key not in parameters or isinstance(value, tuple):
-            parameters[key] = (attribute, collapse_rfc2231_value(value))
+        if isinstance(value, tuple):
+            # One in RFC 2231's form is the original of what may stand there in plain, too.
+            parameters[key] = (attribute, _CONTROLS.sub("", collapse_rfc2231_value(value)))
+        elif key not in parameters:
+            # Many senders encode it as RFC 2047 forbids.
+            parameters[key] = (attribute, _CONTROLS.sub("", header.decode_header(_CONTROLS.sub("", value))))
     return parameters
 
 
 def _others(parameters: dict[str, tuple[str, str]], left_out: Container[str]) -> Iterator[tuple[str, str]]:
     for key, (attribute, value) in parameters.items():
-        text = _text(value)
-        if key not in left_out and text is not None and _or_none(check_attribute, attribute, "raw") is not None:
-            yield attribute, text
+        is_sound = _or_none(check_attribute, attribute) is not None and _or_none(header.check_text, value) is not None
+        if is_sound and key not in left_out:
+            yield attribute, value
 
 
 def _headers(fields: Message) -> Iterator[tuple[str, str]]:
@@ -148,7 +153,7 @@ def _headers(fields: Message) -> Iterator[tuple[str, str]]:
         if key in _OF_PARTS or key in part_rules.WRITTEN_BY_US or (key in seen and key in field_names.SINGLE):
             continue
         text = _field_text(key, str(value))
-        if text is not None and _or_none(header.field_octets, name, text) is not None:
+        if text is not None and _or_none(partial(header.field_octets, name), text) is not None:
             seen.add(key)
             yield name, text
 
@@ -172,15 +177,7 @@ def _text(value: str | None, *, decoded: bool = True) -> str | None:
         return None
     raw = _FOLD.sub("", value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")).strip(" \t\r\n")
     text = header.decode_header(raw) if decoded else raw
-    return _or_none(header.check_text, text, "raw") or _or_none(header.check_text, raw, "raw")
-
-
-def _name(parameter: tuple[str, str] | None) -> str | None:
-    if parameter is None:
-        return None
-    # Many senders encode file names as RFC 2047 forbids.
-    name = header.decode_header(_CONTROLS.sub("", parameter[1]))
-    return _or_none(file_name.clean, _CONTROLS.sub("", name), "raw")
+    return _or_none(header.check_text, text) or _or_none(header.check_text, raw)
 
 
 def _disposition(fields: Message) -> str | None:
@@ -194,8 +191,8 @@ def _content_id(fields: Message) -> str | None:
     return given if part_rules.CONTENT_ID.fullmatch(given) else None
 
 
-def _or_none(step: Callable[[str, str], _Result], value: str, field: str) -> _Result | None:
+def _or_none(step: Callable[[str, str], _Result], value: str) -> _Result | None:
     try:
-        return step(value, field)
+        return step(value, "raw")
     except InvalidLetter:
         return None

@@ -27,7 +27,6 @@ Pairs = tuple[tuple[str, str], ...]
 PairsInput = Mapping[str, str] | Iterable[tuple[str, str]]
 
 _NO_PAIRS: Final[Pairs] = ()
-_NEITHER: Final[tuple[str | None, Pairs]] = (None, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,26 +190,27 @@ def make_mime_part(
     """
     problems = Problems()
     take = partial(_attempt, problems)
-    path = name if name is not None else reading.name_of(file)
+    path = name if isinstance(name, str) else reading.name_of(file)
     kind = take(content_types.TEXT, _content_type, content_type, text, file, subparts, path)
-    charset, pairs = take(_NEITHER, _charset_and_parameters, charset, parameters)
+    pairs = take(_NO_PAIRS, _pairs, parameters, "parameters")
+    charset = take(None, _charset, charset, pairs)
     disposition = take(None, _disposition, disposition, attachment, kind, file, name)
     encoding = encoding.lower() if isinstance(encoding, str) else encoding
     wanted = Wanted(kind, content_type is None, charset, encoding, disposition is not None)
     sources = _Sources(text, file, subparts, start, end, max_octets)
     # What stands for a content that is refused, so that the other arguments are checked all the same.
-    nothing = Content(content_types.TEXT, b"", None, encoding or "7bit"), _NO_PARTS
+    nothing = Content(content_types.TEXT, b"", None, "7bit" if encoding is None else encoding), _NO_PARTS
     content, parts = take(nothing, _content_and_subparts, sources, wanted)
     part = take(
         None,
         Part,
         *content,
-        pairs,
+        tuple(pair for pair in pairs if pair[0].lower() != "charset"),
         take(_NO_PAIRS, _pairs, headers, "headers"),
         disposition,
         take(None, _file_name, name, path if disposition else None),
         content_id.removeprefix("<").removesuffix(">") if isinstance(content_id, str) else content_id,
-        description,
+        description or None,
         parts,
     )
     if part is None or problems:
@@ -261,6 +261,8 @@ def _file_part(
     content_id: str | None = None,
 ) -> Part:
     with _renamed(field):
+        if item is None:
+            raise invalid("file", "it is None", "give a path, (file name, bytes), an open binary file or a part")
         if not isinstance(item, tuple):
             return make_mime_part(
                 file=item,
@@ -321,16 +323,15 @@ def _content_type(given: str | None, text: object, file: object, subparts: objec
     return content_types.TEXT if isinstance(text, str) and file is None else content_types.OCTETS
 
 
-def _charset_and_parameters(charset: str | None, given: PairsInput | None) -> tuple[str | None, Pairs]:
-    pairs = _pairs(given, "parameters")
-    charset = None if charset is None else charsets.codec_of(charset, "charset")[0]
-    for name, value in pairs:
+def _charset(given: str | None, parameters: Pairs) -> str | None:
+    charset = None if given is None else charsets.codec_of(given, "charset")[0]
+    for name, value in parameters:
         if name.lower() == "charset":
-            named, _ = charsets.codec_of(value, "parameters['charset']")
+            named, _ = charsets.codec_of(value, f"parameters[{name!r}]")
             if charset not in (None, named):
-                raise invalid("parameters['charset']", f"it contradicts charset={charset!r}", "give one of them")
+                raise invalid(f"parameters[{name!r}]", f"it contradicts charset={given!r}", "give one of them")
             charset = named
-    return charset, tuple(pair for pair in pairs if pair[0].lower() != "charset")
+    return charset
 
 
 def _pairs(given: PairsInput | None, field: str) -> Pairs:

@@ -87,29 +87,35 @@ def _check_charset(part: Part) -> None:
 def _check_parameters(part: Part) -> None:
     if not part.parameters:
         return
+    problems = Problems()
     seen = {"boundary", "charset"} if part.charset else {"boundary"}
     for name, value in part.parameters:
         place = f"parameters[{name[:40]!r}]"
-        key = check_attribute(name, place).lower()
-        if key in seen:
-            raise invalid(place, "it is given twice, or written by Postroom", "leave it out")
-        seen.add(key)
-        header.check_text(value, place)
+        with problems.collecting():
+            key = check_attribute(name, place).lower()
+            if key in seen:
+                raise invalid(place, "it is given twice, or Postroom writes it", "leave it out")
+            seen.add(key)
+            header.check_text(value, place)
+    problems.raise_if_any()
 
 
 def _check_headers(part: Part) -> None:
     if not part.headers:
         return
+    problems = Problems()
     seen: set[str] = set()
     for name, value in part.headers:
         place = f"headers[{name[:40]!r}]"
-        key = header.check_field_name(name, place).lower()
-        if key in WRITTEN_BY_US:
-            raise invalid(place, "this field is not the caller's to write", WRITTEN_BY_US[key])
-        if key in seen and key in field_names.SINGLE:
-            raise invalid(place, "it is given twice", "give it once (RFC 5322 §3.6, RFC 2045 §3)")
-        seen.add(key)
-        header.field_octets(name, value, place)
+        with problems.collecting():
+            key = header.check_field_name(name, place).lower()
+            if key in WRITTEN_BY_US:
+                raise invalid(place, "this field is not the caller's to write", WRITTEN_BY_US[key])
+            if key in seen and key in field_names.SINGLE:
+                raise invalid(place, "it is given twice", "give it once (RFC 5322 §3.6, RFC 2045 §3)")
+            seen.add(key)
+            header.field_octets(name, value, place)
+    problems.raise_if_any()
 
 
 def _check_disposition(part: Part) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Final
@@ -46,31 +48,34 @@ def _read_path(path: str | Path, limit: int, field: str) -> bytes:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise invalid(field, f"{str(path)[:200]!r} cannot be opened: {reason}", "give the path of a file") from None
-    with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123  (what was opened is what is checked)
+    try:
+        # What was opened is what is checked: a path may lead elsewhere by now.
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise invalid(field, f"{str(path)[:200]!r} is no regular file", "give the path of a file")
         if status.st_size > limit:
             raise _too_large(status.st_size, limit, field)
-        octets = _drain(file, status.st_size, field)
+        octets = _drain(partial(os.read, descriptor), status.st_size, field)
+    finally:
+        os.close(descriptor)
     if len(octets) < status.st_size:
         raise invalid(field, f"{str(path)[:200]!r} became shorter while it was read", "attach it once it is complete")
     return octets
 
 
 def _read_stream(stream: IO[bytes], limit: int, field: str) -> bytes:
-    octets = _drain(stream, limit + 1, field)
+    octets = _drain(stream.read, limit + 1, field)
     if len(octets) > limit:
         raise _too_large(len(octets), limit, field)
     return octets
 
 
-def _drain(file: IO[bytes], size: int, field: str) -> bytes:
+def _drain(read_some: Callable[[int], bytes], size: int, field: str) -> bytes:
     """Return up to `size` octets, held in memory once."""
     buffer = BytesIO()
     while room := size - buffer.tell():
         try:
-            block = file.read(min(room, _BLOCK))
+            block = read_some(min(room, _BLOCK))
         except (OSError, ValueError) as error:
             raise invalid(field, f"it cannot be read: {error}", "give an open, readable file") from None
         if not isinstance(block, bytes):

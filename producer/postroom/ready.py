@@ -96,7 +96,7 @@ def named(values: dict[str, list[str]], *names: str) -> list[Mailbox]:
     for name in names:
         for value in values.get(name, []):
             found += mailboxes(extract_addresses(value, name)) if value else []
-    return found
+    return [Mailbox(each.address, _shown(each.name)) for each in found]
 
 
 def subject(values: dict[str, list[str]]) -> str | None:
@@ -104,6 +104,11 @@ def subject(values: dict[str, list[str]]) -> str | None:
     text = next(iter(values.get("subject", [])), None)
     if text is None:
         return None
+    return _shown(text)
+
+
+def _shown(text: str) -> str:
+    """Text of a header, decoded, safe to show: it is data, whatever it decodes to."""
     return "".join(char if char.isprintable() else " " for char in decode_header(text))[:_DISPLAY_ROOM]
 
 

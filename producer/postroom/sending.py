@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from inspect import signature
+from itertools import islice
+from typing import Any, ParamSpec
 
 from kombu.exceptions import OperationalError
 
 from postroom import letter_json
 from postroom.bell import BULK_QUEUE, QUEUE, Bells
-from postroom.errors import InvalidLetter, Problem, invalid
+from postroom.errors import InvalidLetter, PartlySent, PostroomError, Problem, invalid
 from postroom.ledger import Bell, Ledger, NewLetter, Recipient, open_ledger
 from postroom.letter import Letter
 from postroom.receipt import Receipt
@@ -20,6 +23,7 @@ from postroom.settings import Settings, process_settings
 from postroom.states import LetterState
 
 log = logging.getLogger("postroom")
+P = ParamSpec("P")
 
 
 class Postroom:
@@ -65,33 +69,74 @@ class Postroom:
     def send_letters(
         self, letters: Iterable[Letter], *, chunk: int = 100, progress: Callable[[int], None] | None = None
     ) -> list[Receipt]:
-        """Send many letters, in order.
+        """Send many letters in bulk, in order: they travel in chunks, and behind every letter sent alone.
 
         Args:
             letters: any iterable; a letter is taken from it only when its turn has come.
-            chunk: after how many letters `progress` is told.
-            progress: called with the number of letters accepted so far.
+            chunk: how many are recorded in one round trip, and carried by one task.
+            progress: called after each chunk with the number of letters accepted so far.
 
         Raises:
-            InvalidLetter: as `send`; the letters before it were accepted.
-            LedgerUnavailable: as `send`; the letters before it were accepted.
+            PartlySent: a letter could not be made or sent, or Redis went away; its cause says which and why, and it
+                carries the receipts of those before.
         """
         receipts: list[Receipt] = []
-        for letter in letters:
-            receipts.append(self.send(letter))
-            if progress and len(receipts) % chunk == 0:
+        for some, error in _chunks(letters, chunk):
+            try:
+                receipts += self._send_chunk(some)
+            except PostroomError as refused:
+                raise PartlySent(receipts) from refused
+            if progress:
                 progress(len(receipts))
-        if progress:
-            progress(len(receipts))
+            if error:
+                raise PartlySent(receipts) from error
         return receipts
+
+    def _send_chunk(self, letters: Sequence[Letter]) -> list[Receipt]:
+        if not letters:
+            return []
+        news = []
+        for letter in letters:
+            new, contents = new_letter(letter, self.settings, queue=BULK_QUEUE)
+            self.ledger.contents.keep(letter.id, contents)
+            news.append(new)
+        for letter, answer in zip(letters, self.ledger.accept_all(news), strict=True):
+            if answer == "other":
+                raise _taken(letter)
+        ready = [new.id for new in news if new.state is LetterState.QUEUED]
+        if ready:
+            with _broker_may_be_away(f"{len(ready)} letters"):
+                self.bells.ring_chunk(ready, BULK_QUEUE)
+        return [self.receipt(letter.id) for letter in letters]
 
     def receipt(self, letter_id: str) -> Receipt:
         """Return the receipt of a letter accepted earlier."""
         return Receipt(letter_id, self.ledger)
 
 
-def new_letter(letter: Letter, settings: Settings) -> tuple[NewLetter, dict[str, bytes]]:
-    """Return what the ledger records of a letter, and the contents to keep beside it."""
+def _chunks(letters: Iterable[Letter], size: int) -> Iterator[tuple[list[Letter], Exception | None]]:
+    """Yield lists of so many letters; what ends the iterable early comes with the last."""
+    source = iter(letters)
+    while True:
+        some: list[Letter] = []
+        try:
+            some.extend(islice(source, size))
+        except Exception as error:  # whatever the caller's iterable raises, what it gave before is sent
+            yield some, error
+            return
+        if not some:
+            return
+        yield some, None
+
+
+def new_letter(letter: Letter, settings: Settings, queue: str | None = None) -> tuple[NewLetter, dict[str, bytes]]:
+    """Return what the ledger records of a letter, and the contents to keep beside it.
+
+    Args:
+        letter: what was handed in.
+        settings: for limits and times.
+        queue: the queue it travels in, on its retries too; by default what its priority says.
+    """
     text, contents = letter_json.encode(letter, contents_over=settings.contents_over)
     recipients = letter.envelope.recipients
     scheduled = letter.send_at_ms is not None
@@ -104,7 +149,7 @@ def new_letter(letter: Letter, settings: Settings) -> tuple[NewLetter, dict[str,
         due_ms=letter.send_at_ms or 0,
         expires_in_ms=letter.expires_in_ms,
         give_up_in_ms=int(settings.give_up_s * 1000),
-        queue=BULK_QUEUE if letter.priority == "bulk" else QUEUE,
+        queue=queue or (BULK_QUEUE if letter.priority == "bulk" else QUEUE),
         on_uncertain=letter.on_uncertain,
         subject=letter.subject or "",
         sender=letter.from_.address,
@@ -126,12 +171,18 @@ def ring(bells: Bells, bell: Bell) -> bool:
     Returns:
         whether it rang: who rings for many letters need not try the next.
     """
-    try:
+    with _broker_may_be_away(f"letter {bell.letter_id}"):
         bells.ring(bell)
+        return True
+    return False
+
+
+@contextmanager
+def _broker_may_be_away(what: str) -> Iterator[None]:
+    try:
+        yield
     except (OperationalError, OSError) as error:
-        log.warning("letter %s is accepted, but the broker is away (%s): it goes out later", bell.letter_id, error)
-        return False
-    return True
+        log.warning("%s: accepted, but the broker is away (%s): to be sent later", what, error)
 
 
 def _taken(letter: Letter) -> InvalidLetter:
@@ -151,19 +202,28 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=default.cache_clear)
 
 
-def send_letter(to: Any = (), message: Any = None, **keywords: Any) -> Receipt:
-    """Send a letter; one call, a string is enough.
+def _sender(make: Callable[P, Letter]) -> Callable[P, Receipt]:
+    """Return what makes a letter and sends it, with the same keywords: editors and type checkers know them all."""
 
-        send_letter("ann@example.com", "hi!", from_="bob@example.com")
+    def send_letter(*args: P.args, **keywords: P.kwargs) -> Receipt:
+        """Send a letter; one call, a string is enough.
 
-    Takes the keywords of `Letter`, and returns a receipt: when it does, the letter is durable in the ledger.
+            send_letter("ann@example.com", "hi!", from_="bob@example.com")
 
-    Raises:
-        InvalidLetter: something in it cannot be sent; it names every problem, and nothing was queued.
-        LedgerUnavailable: Redis is away, full or read-only; the letter may have been accepted, and sending it again
-            under the same id or idempotency key is safe.
-    """
-    return default().send(Letter(to, message, **keywords))
+        Takes the keywords of `Letter`, and returns a receipt: when it does, the letter is durable in the ledger.
+
+        Raises:
+            InvalidLetter: something in it cannot be sent; it names every problem, and nothing was queued.
+            LedgerUnavailable: Redis is away, full or read-only; the letter may have been accepted, and sending it
+                again under the same id or idempotency key is safe.
+        """
+        return default().send(make(*args, **keywords))
+
+    send_letter.__signature__ = signature(make).replace(return_annotation=Receipt)  # type: ignore[attr-defined]
+    return send_letter
+
+
+send_letter = _sender(Letter)
 
 
 def send_letters(

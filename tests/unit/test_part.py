@@ -97,7 +97,7 @@ def test_japanese_in_iso_2022_jp_travels_as_its_own_304_octets() -> None:
         ({"text": "ascii"}, ("text/plain", "utf-8", "7bit", None, None)),
         ({"text": ""}, ("text/plain", "utf-8", "7bit", None, None)),
         ({"text": "日本語のテキスト"}, ("text/plain", "utf-8", "base64", None, None)),
-        ({"text": "Grüße aus der schönen Stadt Köln am Rhein"}, ("text/plain", "utf-8", "quoted-printable", None, None)),
+        ({"text": "Grüße aus einer Stadt am Rhein, bis bald"}, ("text/plain", "utf-8", "quoted-printable", None, None)),
         ({"text": "x" * 999}, ("text/plain", "utf-8", "quoted-printable", None, None)),
         ({"text": b"\0\1"}, ("application/octet-stream", None, "base64", "inline", None)),
         ({"text": bytearray(b"abc")}, ("application/octet-stream", None, "base64", "inline", None)),
@@ -243,7 +243,7 @@ def test_parameters_follow_boundary_and_charset_and_are_not_repeated() -> None:
     part = make_mime_part("BEGIN:VCALENDAR", content_type="text/calendar", parameters={"method": "REQUEST", "x": "ü"})
     assert b"Content-Type: text/calendar; charset=utf-8; method=REQUEST; x*=utf-8''%C3%BC\r\n" in part.as_bytes()
     related = make_mime_part(subparts=[part], content_type="multipart/related", parameters=[("type", "text/calendar")])
-    assert re.search(rb'multipart/related; boundary="[^"]+";\r?\n? type="?text/calendar', related.as_bytes())
+    assert re.search(rb'multipart/related;\s+boundary="[^"]+";\s+type="text/calendar"', related.as_bytes())
     assert make_mime_part("a", parameters={"Charset": "UTF-8"}).parameters == ()
     assert make_mime_part("a", charset="utf8", parameters={"charset": "UTF-8"}).charset == "utf-8"
 

@@ -24,7 +24,7 @@ from postroom_worker.relay import Relay
 from postroom_worker.settlement import Attempt, Rules
 from postroom_worker.smtp.pool import Pool
 from postroom_worker.smtp.session import Manner
-from postroom_worker.smtp.transaction import Answers, ClaimLost, transmit
+from postroom_worker.smtp.transaction import Answers, ClaimLost, Withheld, transmit
 from postroom_worker.smtp.wire import SessionFailed
 
 log = logging.getLogger("postroom")
@@ -68,7 +68,7 @@ class Office:
         )
 
 
-class Expired(Exception):
+class Expired(Withheld):
     """The letter's time ran out on the way to the relay; its end was not sent."""
 
 
@@ -93,28 +93,30 @@ def deliver(office: Office, letter_ids: Sequence[str]) -> list[Delivered]:
         LedgerUnavailable: Redis is away, and nothing was claimed: the schedule rings again.
     """
     claims = office.ledger.claim(letter_ids, office.worker)
-    return [
-        _deliver(office, claim) if isinstance(claim, Claim) else Delivered(letter_id, claim, is_ours=False)
-        for letter_id, claim in zip(letter_ids, claims, strict=True)
-    ]
+    with office.leases.kept([each for each in claims if isinstance(each, Claim)]):
+        return [
+            _deliver(office, claim) if isinstance(claim, Claim) else Delivered(letter_id, claim, is_ours=False)
+            for letter_id, claim in zip(letter_ids, claims, strict=True)
+        ]
 
 
 def _deliver(office: Office, claim: Claim) -> Delivered:
-    with office.leases.kept(claim):
-        try:
-            finish = _attempt(office, claim)
-        except ClaimLost:
-            return Delivered(claim.letter_id, "stale", "the claim was lost", is_ours=False)
-        if not _until_recorded(lambda: office.ledger.finish(claim, finish), claim.letter_id):
-            log.warning("letter %s: finished too late, the claim was lost", claim.letter_id)
-        elif finish.state is LetterState.SENT:
-            _drop_contents(office, claim)
+    try:
+        finish = _attempt(office, claim)
+    except ClaimLost:
+        return Delivered(claim.letter_id, "stale", "the claim was lost", is_ours=False)
+    finally:
+        office.leases.end(claim)
+    if not _until_recorded(lambda: office.ledger.finish(claim, finish), claim.letter_id):
+        log.warning("letter %s: finished too late, the claim was lost", claim.letter_id)
+    elif finish.state is LetterState.SENT:
+        _drop_contents(office, claim)
     return Delivered(claim.letter_id, finish.state, why(finish), finish.wait_ms)
 
 
 def _attempt(office: Office, claim: Claim) -> Finish:
     """Try it once, and return what the ledger is to record. Our fault, or the relay's, is never the letter's."""
-    late = settlement.too_late(claim)
+    late = settlement.too_late(claim, _since_ms(claim))
     if late:
         return settlement.expire(claim, office.rules, late)
     try:
@@ -131,13 +133,17 @@ def _attempt(office: Office, claim: Claim) -> Finish:
         return settlement.wait(claim, _NEWER_SCHEMA_WAIT_MS, str(error))
     except InvalidLetter as error:
         return settlement.reject(claim, office.rules, str(error))
-    except (LedgerUnavailable, ValueError, OSError, MemoryError) as error:
+    except Exception as error:
         log.exception("letter %s could not be composed; it waits", claim.letter_id)
         return settlement.wait(claim, _FAULT_WAIT_MS, f"it could not be composed: {type(error).__name__}")
     try:
         return _settle(office, claim, *_transmit(office, claim, letter.envelope, content))
     except Expired:
         return settlement.expire(claim, office.rules, "its time was over (expires_in)")
+
+
+def _since_ms(claim: Claim) -> int:
+    return int(1000 * (clock.steady_s() - claim.claimed_s))
 
 
 def _read(office: Office, stored: Stored) -> bytes:
@@ -150,7 +156,7 @@ def _transmit(office: Office, claim: Claim, envelope: Envelope, content: Sequenc
     left = [each.address for each in claim.recipients if each.state.is_open]
     answers: Answers = {}
     while left:
-        found = _transaction(office, claim, Envelope(envelope.reverse_path, tuple(left)), content, began_s)
+        found = _transaction(office, claim, Envelope(envelope.reverse_path, tuple(left)), content)
         answers |= found
         rest = [path for path in left if _is_overflow(found[path])]
         if len(rest) == len(left):
@@ -159,11 +165,11 @@ def _transmit(office: Office, claim: Claim, envelope: Envelope, content: Sequenc
     return answers, int((clock.steady_s() - began_s) * 1000)
 
 
-def _transaction(office: Office, claim: Claim, envelope: Envelope, content: Sequence[bytes], began_s: float) -> Answers:
+def _transaction(office: Office, claim: Claim, envelope: Envelope, content: Sequence[bytes]) -> Answers:
     """One transaction; a kept session that has ended meanwhile is replaced, once."""
 
     def enter_window() -> bool:
-        if settlement.too_late(claim, int(1000 * (clock.steady_s() - began_s))):
+        if settlement.too_late(claim, _since_ms(claim)):
             raise Expired
         return _until_recorded(lambda: office.ledger.enter_window(claim, office.relay.name), claim.letter_id)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Condition, Thread
 
@@ -34,18 +34,23 @@ class Leases:
         os.register_at_fork(after_in_child=self._forget)
 
     @contextmanager
-    def kept(self, claim: Claim) -> Iterator[None]:
-        """Renew the claim as long as this lasts."""
+    def kept(self, claims: Sequence[Claim]) -> Iterator[None]:
+        """Renew the claims as long as this lasts, or until each ends."""
         with self._changed:
-            self._claims[claim.nonce] = claim
+            self._claims |= {claim.nonce: claim for claim in claims}
             if self._thread is None:
                 self._thread = Thread(target=self._run, name="leases", daemon=True)
                 self._thread.start()
         try:
             yield
         finally:
-            with self._changed:
-                self._claims.pop(claim.nonce, None)
+            for claim in claims:
+                self.end(claim)
+
+    def end(self, claim: Claim) -> None:
+        """Renew this claim no longer: it is about to be given back."""
+        with self._changed:
+            self._claims.pop(claim.nonce, None)
 
     def in_hand(self) -> list[Claim]:
         """Return the claims in hand."""

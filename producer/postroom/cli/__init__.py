@@ -1,4 +1,4 @@
-"""The command ``postroom``: send a letter, look at letters, act on them. It speaks to people; all work is done elsewhere.
+"""The command ``postroom``: send a letter, look at letters, act on them. It speaks to people, and works elsewhere.
 
 Exit status: 0 done; 1 what was asked for failed, with one sentence on stderr; 2 usage.
 """
@@ -34,7 +34,7 @@ class _Commands(Elsewhere):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--redis-url", metavar="URL", help="The ledger's Redis; by default what POSTROOM_REDIS_URL says.")
+@click.option("--redis-url", metavar="URL", help="The ledger: by default POSTROOM_REDIS_URL.")
 @click.version_option(__version__, prog_name="postroom")
 @click.pass_context
 def main(ctx: click.Context, redis_url: str | None) -> None:

@@ -1,15 +1,17 @@
 """Acting on letters: ``postroom retry``, ``flush``, ``cancel``, ``hold``, ``release`` and ``purge``.
 
-An act on letters that were named is done at once; one on all letters in a state first says how many they are, and asks.
+What is done to letters that are named is done at once. An act on all letters of a state, and one that cannot be
+undone, first says how many they are, and asks.
 """
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from itertools import chain, islice
+from typing import Protocol
 
 import click
 from rich.progress import track
@@ -20,19 +22,21 @@ from postroom.cli.desk import Desk, LetterId, json_option, pass_desk
 from postroom.cli.look import letters_view
 from postroom.errors import TooLate, UnknownLetter
 from postroom.ledger import Bell, Ledger
-from postroom.ledger.views import letter_ids, status, statuses
+from postroom.ledger.views import counts, letter_ids, listing, statuses
 from postroom.sending import ring
 from postroom.states import LetterState
 
 _TOLD_MAX = 10
+_PROGRESS_FROM = 100
 
 
-class Verb(Protocol):
+class Operation(Protocol):
     """What `postroom.operate` does to one letter."""
 
     def __call__(
         self, ledger: Ledger, letter_id: str, *, by: str, reason: str, only_in: LetterState | None
-    ) -> Bell | None: ...
+    ) -> Bell | None:
+        """Do it; returns the bell to ring, if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,31 +44,222 @@ class Act:
     """One of the commands."""
 
     name: str
-    do: Verb
+    operation: Operation
     states: frozenset[LetterState]
-    """The letters it can be done to."""
-    done: str
-    """What was done to them, after "letters"."""
-    what: str
-    """What will be done to them, after "letters"."""
+    """In which letters it can be done to."""
     help: str
+    will_be: str
+    """What the letters will be: read after "12 letters will be"."""
+    done: str
+    """What the letters then are: read after "12 letters"."""
     is_final: bool = False
-    """It cannot be undone: it asks for letters that were named, too."""
-
-    @property
-    def only_state(self) -> LetterState | None:
-        """The state of its letters, when there is just one."""
-        return next(iter(self.states)) if len(self.states) == 1 else None
+    """It cannot be undone."""
 
 
-_ACTS = (
+ACTS = (
     Act(
         "retry",
         operate.retry,
         operate.RETRIABLE,
+        "Send letters again, to those who did not get them.\n\nThey go out now; nobody who has one gets it twice.",
+        "sent again, now, to those who did not get them, and only to those",
         "retried",
-        "to be sent again, now, and only to recipients that did not get them",
-        "Send letters again, now, to the recipients that did not get them, and only to those.",
     ),
-    ...
+    Act(
+        "flush",
+        operate.flush,
+        frozenset({LetterState.DEFERRED}),
+        "Try deferred letters now, as if they were due.\n\nWithout IDs: all of them.",
+        "tried now, as if they were due",
+        "on the way",
+    ),
+    Act(
+        "cancel",
+        operate.cancel,
+        operate.CANCELLABLE,
+        "Call letters back before they are sent.\n\n"
+        "Who got one keeps it; `postroom retry` sends it to the others after all.",
+        "cancelled, for those who did not get them yet",
+        "cancelled",
+    ),
+    Act(
+        "hold",
+        operate.hold,
+        operate.HOLDABLE,
+        "Hold letters back until somebody releases them.",
+        "held until somebody releases them",
+        "held",
+    ),
+    Act(
+        "release",
+        operate.release,
+        frozenset({LetterState.HELD}),
+        "Let held letters go on.\n\nWithout IDs: all of them. One that was held before its time waits for it.",
+        "let go on",
+        "released",
+    ),
+    Act(
+        "purge",
+        operate.purge,
+        operate.PURGEABLE,
+        "Remove letters that are over, account and all.\n\n"
+        "It cannot be undone. Letters that were sent go by themselves, after POSTROOM_KEEP_SENT_S.",
+        "removed for good, content and account",
+        "purged",
+        is_final=True,
+    ),
 )
+
+
+def command(act: Act) -> click.Command:
+    """Return the command that does this to letters."""
+
+    @pass_desk
+    def run(
+        desk: Desk,
+        ids: tuple[str, ...],
+        yes: bool,
+        dry_run: bool,
+        reason: str,
+        as_json: bool,
+        states: tuple[str, ...] = (),
+    ) -> None:
+        wanted = _states(act, ids, states)
+        if dry_run:
+            _rehearse(desk.ledger, act, ids, wanted, as_json=as_json)
+            return
+        chosen = _chosen(desk.ledger, ids, wanted)
+        if not chosen:
+            output.note(f"there are no {' or '.join(wanted)} letters: nothing to do")
+            return
+        if wanted or act.is_final:
+            output.note(f"{_counted(chosen)} will be {act.will_be}")
+            if not yes:
+                _ask()
+        _do(desk, act, chosen, reason, as_json=as_json)
+
+    choice = click.Choice(sorted(state.value for state in act.states))
+    by_state = click.Option(["--state", "states"], multiple=True, type=choice, help="All in this state; repeatable.")
+    options = [
+        click.Argument(["ids"], nargs=-1, metavar="[ID]...", type=LetterId()),
+        *([by_state] if len(act.states) > 1 else []),
+        click.Option(["--yes", "-y"], is_flag=True, help="Do not ask."),
+        click.Option(["--dry-run", "-n"], is_flag=True, help="Only tell which letters it would be."),
+        click.Option(["--reason"], default="", metavar="TEXT", help="Why: written into each letter's history."),
+    ]
+    return json_option(click.Command(act.name, callback=run, params=options, help=act.help))
+
+
+def _states(act: Act, ids: tuple[str, ...], states: Iterable[str]) -> tuple[LetterState, ...]:
+    """The states whose letters are meant; none when letters are named.
+
+    Raises:
+        UsageError: it is not clear which are meant.
+    """
+    wanted = tuple(map(LetterState, states))
+    if ids and wanted:
+        raise click.UsageError("name letters, or give --state, not both")
+    if ids or wanted:
+        return wanted
+    if len(act.states) > 1:
+        raise click.UsageError("which letters? name them by their ids, or give --state")
+    return tuple(act.states)
+
+
+def _chosen(ledger: Ledger, ids: tuple[str, ...], states: Iterable[LetterState]) -> dict[str, LetterState | None]:
+    """The letters to act on, with the state that each has to be in still; those that were named may be in any."""
+    named: dict[str, LetterState | None] = dict.fromkeys(ids)
+    return named | {letter_id: state for state in states for letter_id in letter_ids(ledger, state)}
+
+
+def _counted(chosen: Mapping[str, LetterState | None]) -> str:
+    """How many they are, by state: ``12 failed, 1 partial letters``."""
+    of = Counter(chosen.values())
+    counted = ", ".join(f"{number:,} {state}" if state else f"{number:,}" for state, number in of.items())
+    return f"{counted} letter{'' if len(chosen) == 1 else 's'}"
+
+
+def _ask() -> None:
+    """Ask whether to go on.
+
+    Raises:
+        Abort: no.
+        UsageError: there is nobody to ask.
+    """
+    if not sys.stdin.isatty():
+        raise click.UsageError("there is no terminal to ask on: give --yes")
+    click.confirm("Go on?", abort=True, err=True)
+
+
+def _rehearse(ledger: Ledger, act: Act, ids: tuple[str, ...], states: Iterable[LetterState], *, as_json: bool) -> None:
+    """Tell which letters it would be done to.
+
+    Raises:
+        UnknownLetter: one that was named is not there.
+        ClickException: it cannot be done to one that was named.
+    """
+    named = statuses(ledger, ids)
+    fit = [each for each in named if each.state in act.states]
+    found = chain(fit, *(listing(ledger, state) for state in states))
+    if as_json:
+        for status in found:
+            output.print_json(status)
+    else:
+        number = len(fit) + sum(counts(ledger)[state] for state in states)
+        click.echo(f"{output.count(number)} would be {act.will_be}")
+        output.console().print(letters_view(islice(found, _TOLD_MAX), ledger.now_ms() / 1000))
+        if number > _TOLD_MAX:
+            click.echo(f"… and {number - _TOLD_MAX:,} more")
+    _complain([f"letter {each.id} is {each.state}: it would stay as it is" for each in named if each not in fit])
+
+
+def _do(desk: Desk, act: Act, chosen: Mapping[str, LetterState | None], reason: str, *, as_json: bool) -> None:
+    """Act on the letters, and tell how it went.
+
+    Raises:
+        ClickException: it could not be done to all of them.
+        LedgerUnavailable: Redis is away; how many it was done to before is told.
+    """
+    done, problems = 0, list[str]()
+    try:
+        for letter_id, problem in _outcomes(desk, act, chosen, reason):
+            if as_json:
+                output.print_json({"id": letter_id, "done": not problem, "why": problem})
+            if problem:
+                problems.append(problem)
+            else:
+                done += 1
+    finally:
+        if done and not as_json:
+            click.echo(f"{output.count(done)} {act.done}")
+    _complain(problems)
+
+
+def _outcomes(desk: Desk, act: Act, chosen: Mapping[str, LetterState | None], reason: str) -> Iterator[tuple[str, str]]:
+    """Act on one letter after the other; yield its id, and why it was not done, which is empty when it was."""
+    broker_answers = True
+    screen = output.console(stderr=True)
+    is_quiet = len(chosen) < _PROGRESS_FROM or not screen.is_terminal
+    for letter_id, only_in in track(chosen.items(), act.name, console=screen, transient=True, disable=is_quiet):
+        try:
+            bell = act.operation(desk.ledger, letter_id, by=desk.by, reason=reason, only_in=only_in)
+        except (TooLate, UnknownLetter) as error:
+            yield letter_id, str(error)
+            continue
+        if bell and broker_answers:  # when it does not, the schedule rings for the rest
+            broker_answers = ring(desk.postroom.bells, bell)
+        yield letter_id, ""
+
+
+def _complain(problems: Sequence[str]) -> None:
+    """Fail with these problems, if there are any.
+
+    Raises:
+        ClickException: there are.
+    """
+    if problems:
+        more = [f"… and {len(problems) - _TOLD_MAX:,} more"] if len(problems) > _TOLD_MAX else []
+        raise click.ClickException("\n".join([*problems[:_TOLD_MAX], *more]))
+
+
+COMMANDS = tuple(map(command, ACTS))

@@ -60,7 +60,7 @@ def _user() -> str:
 pass_desk = click.make_pass_decorator(Desk)
 
 
-class LetterId(click.ParamType):
+class LetterId(click.ParamType[str]):
     """An argument that is a letter's id."""
 
     name = "id"

@@ -35,12 +35,16 @@ _TELL = {
 
 @click.command("list")
 @click.option(
-    "--state", "states", multiple=True, type=click.Choice(list(LetterState)), help="Only these; may be repeated."
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([state.value for state in LetterState]),
+    help="Only these; may be repeated.",
 )
 @click.option("--limit", default=_LIMIT, show_default=True, type=click.IntRange(0), help="How many; 0 for all.")
 @json_option
 @pass_desk
-def list_letters(desk: Desk, states: tuple[LetterState, ...], limit: int, as_json: bool) -> None:
+def list_letters(desk: Desk, states: tuple[str, ...], limit: int, as_json: bool) -> None:
     """List letters, those first that may need you."""
     wanted = tuple(map(LetterState, states)) or tuple(_TELL)
     found = _found(desk.ledger, wanted)
@@ -135,5 +139,7 @@ def stats(desk: Desk, as_json: bool) -> None:
     for state, tell in _TELL.items():
         number = found[state]
         style = "" if number else "dim"
-        table.add_row(Text(f"{number:,}", style), output.state(state) if number else Text(state, "dim"), Text(tell, "dim"))
+        table.add_row(
+            Text(f"{number:,}", style), output.state(state) if number else Text(state, "dim"), Text(tell, "dim")
+        )
     output.console().print(table)

@@ -29,7 +29,7 @@ _LINE_MAX = 1000
 @json_option
 @pass_desk
 def show(desk: Desk, letter_id: str, raw: bool, as_json: bool) -> None:
-    """Show a letter: its recipients, and everything that happened to it."""
+    """Show a letter, and all that happened to it."""
     found = account(desk.ledger, letter_id)
     if raw:
         _print_octets(_octets(desk.ledger, letter_id, desk.postroom.settings))
@@ -58,7 +58,9 @@ def _summary(status: LetterStatus, now_s: float) -> Table:
     if status.next_attempt_at is not None:
         left_s = status.next_attempt_at - now_s
         due = f"in {output.span(left_s)}" if left_s >= 1 else "due now"
-        summary.add_row("Next", Text(f"attempt {status.attempts + 1} at {output.moment(status.next_attempt_at)}, {due}"))
+        summary.add_row(
+            "Next", Text(f"attempt {status.attempts + 1} at {output.moment(status.next_attempt_at)}, {due}")
+        )
     if status.reason:
         summary.add_row("Reason", output.data(status.reason))
     return summary
@@ -95,7 +97,7 @@ def _octets(ledger: Ledger, letter_id: str, settings: Settings) -> bytes:
 
 def _print_octets(octets: bytes) -> None:
     if not sys.stdout.isatty():
-        click.get_binary_stream("stdout").write(octets)
+        sys.stdout.buffer.write(octets)
         return
     for line in octets.decode("utf-8", "replace").split("\r\n"):
         click.echo(printable(line, _LINE_MAX))

@@ -51,6 +51,8 @@ class Claim:
     fence: int
     now_ms: int
     """Redis's time at the claim."""
+    claimed_s: float
+    """Our steady clock's at the claim: what passed since is counted by it."""
     letter: bytes
     """The letter, as `Letter.from_json` reads it."""
     recipients: Recipients

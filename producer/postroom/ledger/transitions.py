@@ -11,6 +11,7 @@ import msgspec
 from redis import Redis
 from redis.exceptions import RedisError
 
+from postroom import clock
 from postroom.errors import LedgerUnavailable
 from postroom.ledger.contents import Contents
 from postroom.ledger.keys import Keys
@@ -110,8 +111,16 @@ class Ledger:
             LedgerUnavailable: Redis is away, full or read-only. The letter may have been recorded.
         """
         with available(new.id):
-            answer: bytes = self.scripts.run(self._accept(new))
-            return answer.decode()
+            return text(self.scripts.run(self._accept(new)))
+
+    def accept_all(self, letters: Sequence[NewLetter]) -> list[str]:
+        """Record new letters, in one round trip: for each what `accept` returns.
+
+        Raises:
+            LedgerUnavailable: Redis is away, full or read-only. Some, or all, may have been recorded.
+        """
+        with available():
+            return [text(answer) for answer in self.scripts.run_all([self._accept(new) for new in letters])]
 
     def _accept(self, new: NewLetter) -> Call:
         fields: dict[str, str | bytes] = {
@@ -356,6 +365,7 @@ def _claim(letter_id: str, nonce: str, answer: list[bytes]) -> Claim | str:
         nonce=nonce,
         fence=int(fence),
         now_ms=int(now_ms),
+        claimed_s=clock.steady_s(),
         letter=letter,
         recipients=decode_recipients(recipients),
         attempts=int(attempts),

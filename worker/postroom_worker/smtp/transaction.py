@@ -6,6 +6,7 @@ What it returns is an answer for every recipient: the reply, or its absence, tha
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +15,8 @@ from postroom.reply import Reply
 from postroom_worker.outcome import Answer, Outcome, Phase, Scope, Silence, outcome
 from postroom_worker.smtp.session import Session, command
 from postroom_worker.smtp.wire import SessionFailed
+
+log = logging.getLogger("postroom")
 
 _BATCH_OCTETS = 4096
 """Commands written before their replies are read: more could fill the buffers of both sides, and block both."""
@@ -24,7 +27,11 @@ _END = b".\r\n"
 Answers = dict[str, Answer]
 
 
-class ClaimLost(Exception):
+class Withheld(Exception):
+    """The end of the content is not to be sent: nobody was accepted."""
+
+
+class ClaimLost(Withheld):
     """The letter is not ours any more; its end was not sent."""
 
 
@@ -43,7 +50,8 @@ def transmit(
         for each forward-path the answer that decides about it.
 
     Raises:
-        ClaimLost: `enter_window` said so; nobody was accepted.
+        Withheld: `enter_window` said so, or raised it; nobody was accepted. Nothing else is raised: what goes wrong,
+            with the relay or with us, is an answer.
     """
     session.letters += 1
     transaction = _Transaction(session, envelope, content)
@@ -52,6 +60,13 @@ def transmit(
     except SessionFailed as failed:
         transaction.decide(failed.answer)
         session.close()
+    except Exception as error:
+        session.close()
+        if isinstance(error, Withheld):
+            raise
+        log.exception("a transaction with %s ended by a fault of ours", session.relay)
+        phase = Phase.CONTENT if transaction.is_ended else Phase.BODY
+        transaction.decide(Answer(phase, Silence.MALFORMED, f"a fault of ours: {type(error).__name__}"))
     except BaseException:
         session.close()
         raise
@@ -67,6 +82,8 @@ class _Transaction:
     content: Sequence[bytes]
     answers: Answers = field(default_factory=dict)
     """Of the recipients that are decided."""
+    is_ended: bool = False
+    """True from just before the end of the content is sent."""
     size: int = field(init=False)
     is_ascii: bool = field(init=False)
     needs_smtputf8: bool = field(init=False)
@@ -103,9 +120,7 @@ class _Transaction:
             return Answer(Phase.MAIL, Silence.NOT_OFFERED, "8BITMIME, which the content needs")
         limit = self.session.features.get("size", "")
         if limit.isdecimal() and limit.isascii() and 0 < int(limit) < self.size:
-            return Answer(
-                Phase.MAIL, Silence.NOT_OFFERED, f"SIZE: the letter has {self.size} octets, it takes {limit}"
-            )
+            return Answer(Phase.MAIL, Silence.NOT_OFFERED, f"SIZE: the letter has {self.size} octets, it takes {limit}")
         return None
 
     def _commands(self) -> tuple[bytes, list[bytes], bytes]:
@@ -179,6 +194,7 @@ class _Transaction:
                 self.session.write(chunk, Phase.BODY)
             if not enter_window():
                 raise ClaimLost
+            self.is_ended = True
             # The end is the last octets of the write: if it fails, they were not sent.
             self.session.write(tail, Phase.BODY)
         except SessionFailed as failed:
