@@ -13,8 +13,9 @@ from typing import Any
 
 from postroom import Letter, LetterState, LetterStatus, Postroom, Receipt, Settings
 from postroom.address import AddressesInput
+from postroom.bell import BULK_QUEUE, QUEUE
 from postroom.ledger import Ledger, open_ledger
-from postroom.ledger.views import account
+from postroom.ledger.views import account, bell
 from postroom.sending import new_letter
 from postroom_worker.delivery import Office, deliver
 from postroom_worker.dev import fleet
@@ -53,9 +54,10 @@ class House:
         return self.postroom.ledger
 
     def worker(self, name: str = "worker", *options: str) -> fleet.Worker:
-        """Start a worker; it is stopped at the end, if it still runs then."""
-        running = fleet.worker(self.folder, self.environment, name, *(options or ("--concurrency=2",)))
-        return self._running.enter_context(running)
+        """Start a worker; it is killed at the end, if it still runs then: to stop it in order takes two seconds."""
+        running = fleet.start(self.folder, self.environment, name, *(options or ("--concurrency=2",)))
+        self._running.callback(running.kill)
+        return running
 
     def accepted(self, receipt: Receipt) -> dict[str, int]:
         """How often the relay accepted a letter, by recipient: the server's own account."""
@@ -73,6 +75,15 @@ class House:
     def events(self, receipt: Receipt) -> list[str]:
         """The names of the events in a letter's history."""
         return [str(event["event"]) for event in account(self.ledger, receipt.id).history]
+
+    def ring(self, receipt: Receipt) -> None:
+        """Ring a letter's bell once more."""
+        self.postroom.bells.ring(bell(self.ledger, receipt.id))
+
+    def bells_waiting(self) -> int:
+        """How many bells wait in the queue, or are with a worker that has not acknowledged them."""
+        redis = self.ledger.redis
+        return int(redis.llen(QUEUE)) + int(redis.llen(BULK_QUEUE)) + int(redis.hlen("unacked"))
 
     def wait_for(self, receipt: Receipt, *states: LetterState) -> None:
         """Wait until a letter is in one of these states."""

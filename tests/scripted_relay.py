@@ -5,8 +5,8 @@ A script says what happens when a step is reached; steps it does not name go as 
     {"mail": say("421 4.3.2 bye"), "rcpt": [say("250 ok"), say("451 4.7.1 later")], "content": reset}
 
 Steps: ``connect``, ``ehlo``, ``helo``, ``starttls``, ``auth``, ``mail``, ``rcpt``, ``data``, ``body`` (the first octets
-of the content have come), ``content`` (its end has come), ``rset``, ``noop``, ``quit``. Of a list, the first reaction is
-for the first time that a session reaches the step, and so on; the last one goes on for ever.
+of the content have come), ``content`` (its end has come), ``rset``, ``noop``, ``quit``. Of a list, the first reaction
+is for the first time that a session reaches the step, and so on; the last one goes on for ever.
 """
 
 from __future__ import annotations
@@ -81,6 +81,11 @@ class Session:
     """Complete, and not answered yet."""
     _said: str = ""
 
+    @property
+    def has_content(self) -> bool:
+        """True while a whole content was not answered yet."""
+        return self._content is not None
+
     def write(self, octets: bytes) -> None:
         """Send octets, one at a time if the relay splits its replies."""
         if octets[:3].isdigit():
@@ -147,10 +152,11 @@ class Session:
                 case "AUTH":
                     self._authenticate(line)
                 case "MAIL":
+                    self._mail, self._recipients = "", []
                     if self.step("mail").startswith("2"):
-                        self._mail, self._recipients = line, []
+                        self._mail = line
                 case "RCPT":
-                    if self.step("rcpt").startswith("2"):
+                    if self.step("rcpt", "" if self._mail else "503 5.5.1 MAIL first").startswith("2"):
                         self._recipients.append(line[line.index("<") + 1 : line.rindex(">")])
                 case "DATA":
                     self._data()

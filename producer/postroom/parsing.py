@@ -37,6 +37,9 @@ _TO_ESCAPE: Final = re.compile(r'["\\]')
 _OF_PARTS: Final = frozenset({"content-id", "content-description", "content-disposition"})
 """Fields that have a place of their own in a part, beside those that it may not bring."""
 
+Parameters = dict[str, tuple[str, str]]
+_NO_PARAMETER: Final = ("", "")
+
 _Result = TypeVar("_Result")
 
 
@@ -61,13 +64,16 @@ def _entity(octets: bytes, default_type: str, level: int, numbers: Iterator[int]
     fields = BytesHeaderParser().parsebytes(head)
     fields.set_default_type(default_type)
     kind = _or_none(content_types.check, fields.get_content_type()) or content_types.OCTETS
+    parameters = _parameters(fields, "content-type")
+    subparts: tuple[Part, ...] = ()
     if content_types.is_multipart(kind):
         default_type = content_types.MESSAGE if kind == "multipart/digest" else content_types.TEXT
-        pieces = _pieces(body, fields.get_boundary())
-        if subparts := tuple(_entity(piece, default_type, level + 1, numbers) for piece in pieces):
-            return _part(fields, Content(kind), subparts)
-        kind = content_types.TEXT
-    return _part(fields, _content(fields, body, kind), ())
+        pieces = _pieces(body, parameters.get("boundary", _NO_PARAMETER)[1])
+        subparts = tuple(_entity(piece, default_type, level + 1, numbers) for piece in pieces)
+        content = Content(kind) if subparts else _content(fields, body, content_types.TEXT, parameters)
+    else:
+        content = _content(fields, body, kind, parameters)
+    return _part(fields, content, parameters, subparts)
 
 
 def _head_and_body(octets: bytes) -> tuple[bytes, bytes]:
@@ -79,11 +85,11 @@ def _head_and_body(octets: bytes) -> tuple[bytes, bytes]:
     return head, body
 
 
-def _pieces(body: bytes, boundary: str | None) -> list[bytes]:
+def _pieces(body: bytes, boundary: str) -> list[bytes]:
     """Return the entities between the delimiters of a multipart's body (RFC 2046 §5.1.1)."""
     if not boundary:
         return []
-    octets = boundary.encode("ascii", "surrogateescape")
+    octets = boundary.rstrip().encode()
     pieces: list[bytes] = []
     start = None
     for delimiter in re.finditer(rb"(?:\A|\r\n)--%b(--)?[ \t]*(?=\r\n|\Z)" % re.escape(octets), body):
@@ -95,22 +101,23 @@ def _pieces(body: bytes, boundary: str | None) -> list[bytes]:
     return pieces if start is None else [*pieces, body[start:]]
 
 
-def _content(fields: Message, body: bytes, kind: str) -> Content:
+def _content(fields: Message, body: bytes, kind: str, parameters: Parameters) -> Content:
     encoding = str(fields.get("content-transfer-encoding", "7bit")).strip().lower()
     octets = transfer_encoding.decode(body, encoding)
-    named = _or_none(charsets.codec_of, fields.get_content_charset() or "")
-    charset = named[0] if named and charsets.holds(octets, named[0], "raw") else None
-    if content_types.is_message(kind):
-        charset = None
-    fits = encoding in transfer_encoding.ENCODINGS and transfer_encoding.fits(octets, encoding)
-    if content_types.is_message(kind) and encoding not in ("7bit", "8bit"):
-        fits = False
+    is_message = content_types.is_message(kind)
+    charset = None if is_message else _charset(octets, parameters.get("charset", _NO_PARAMETER)[1])
+    spoken = ("7bit", "8bit") if is_message else transfer_encoding.ENCODINGS
+    fits = encoding in spoken and transfer_encoding.fits(octets, encoding)
     return contents.of_octets(octets, Wanted(kind, True, charset, encoding if fits else None, True))
 
 
-def _part(fields: Message, content: Content, subparts: tuple[Part, ...]) -> Part:
-    parameters = _parameters(fields, "content-type")
-    _, path = _parameters(fields, "content-disposition").get("filename") or parameters.get("name") or ("", "")
+def _charset(octets: bytes, named: str) -> str | None:
+    known = _or_none(charsets.codec_of, named)
+    return known[0] if known and charsets.holds(octets, known[0], "raw") else None
+
+
+def _part(fields: Message, content: Content, parameters: Parameters, subparts: tuple[Part, ...]) -> Part:
+    _, path = _parameters(fields, "content-disposition").get("filename") or parameters.get("name", _NO_PARAMETER)
     name = _or_none(file_name.clean, path)
     left_out = {"boundary", "charset" if content.charset else "", "name" if name else ""}
     return Part(
@@ -120,15 +127,19 @@ def _part(fields: Message, content: Content, subparts: tuple[Part, ...]) -> Part
         disposition=_disposition(fields),
         name=name,
         content_id=_content_id(fields),
-        description=_text(fields.get("content-description")),
+        description=_text(fields.get("content-description")) or None,
         subparts=subparts,
     )
 
 
-def _parameters(fields: Message, of: str) -> dict[str, tuple[str, str]]:
+def _parameters(fields: Message, of: str) -> Parameters:
     """Return the parameters of a field, attribute and text, by the attribute in lower case."""
-    parameters: dict[str, tuple[str, str]] = {}
-    for attribute, value in (fields.get_params(header=of) or [])[1:]:
+    parameters: Parameters = {}
+    try:
+        given = (fields.get_params(header=of) or [])[1:]
+    except (TypeError, ValueError):  # the standard library fails on some that contradict RFC 2231
+        return parameters
+    for attribute, value in given:
         key = attribute.lower()
         if isinstance(value, tuple):
             # One in RFC 2231's form is the original of what may stand there in plain, too.
@@ -139,7 +150,7 @@ def _parameters(fields: Message, of: str) -> dict[str, tuple[str, str]]:
     return parameters
 
 
-def _others(parameters: dict[str, tuple[str, str]], left_out: Container[str]) -> Iterator[tuple[str, str]]:
+def _others(parameters: Parameters, left_out: Container[str]) -> Iterator[tuple[str, str]]:
     for key, (attribute, value) in parameters.items():
         is_sound = _or_none(check_attribute, attribute) is not None and _or_none(header.check_text, value) is not None
         if is_sound and key not in left_out:

@@ -6,7 +6,7 @@ Not here: the rules (`part_rules`), how a part is written (`render`) and read (`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -16,15 +16,13 @@ from typing import IO, Final, NamedTuple, TypeVar
 from postroom import charset as charsets
 from postroom import content as contents
 from postroom import content_type as content_types
-from postroom import file_name, part_rules, reading
+from postroom import part_arguments, part_rules, reading
 from postroom.content import Content, Wanted
 from postroom.errors import InvalidLetter, Problem, Problems, invalid
+from postroom.part_arguments import Pairs, PairsInput
 
 LARGEST_FILE: Final = 100 * 1024 * 1024
 """Octets read from one file, unless the caller wants fewer."""
-
-Pairs = tuple[tuple[str, str], ...]
-PairsInput = Mapping[str, str] | Iterable[tuple[str, str]]
 
 _NO_PAIRS: Final[Pairs] = ()
 
@@ -191,10 +189,10 @@ def make_mime_part(
     problems = Problems()
     take = partial(_attempt, problems)
     path = name if isinstance(name, str) else reading.name_of(file)
-    kind = take(content_types.TEXT, _content_type, content_type, text, file, subparts, path)
-    pairs = take(_NO_PAIRS, _pairs, parameters, "parameters")
-    charset = take(None, _charset, charset, pairs)
-    disposition = take(None, _disposition, disposition, attachment, kind, file, name)
+    kind = take(content_types.TEXT, part_arguments.content_type, content_type, text, file, subparts, path)
+    pairs = take(_NO_PAIRS, part_arguments.pairs, parameters, "parameters")
+    charset = take(None, part_arguments.charset, charset, pairs)
+    disposition = take(None, part_arguments.disposition, disposition, attachment, kind, file, name)
     encoding = encoding.lower() if isinstance(encoding, str) else encoding
     wanted = Wanted(kind, content_type is None, charset, encoding, disposition is not None)
     sources = _Sources(text, file, subparts, start, end, max_octets)
@@ -206,9 +204,9 @@ def make_mime_part(
         Part,
         *content,
         tuple(pair for pair in pairs if pair[0].lower() != "charset"),
-        take(_NO_PAIRS, _pairs, headers, "headers"),
+        take(_NO_PAIRS, part_arguments.pairs, headers, "headers"),
         disposition,
-        take(None, _file_name, name, path if disposition else None),
+        take(None, part_arguments.file_name, name, path if disposition else None),
         content_id.removeprefix("<").removesuffix(">") if isinstance(content_id, str) else content_id,
         description or None,
         parts,
@@ -313,58 +311,6 @@ def _attempt(problems: Problems, otherwise: _Result, step: Callable[..., _Result
         return otherwise
 
 
-def _content_type(given: str | None, text: object, file: object, subparts: object, path: str | None) -> str:
-    if given is not None:
-        return content_types.check(given, "content_type")
-    if subparts is not None:
-        return content_types.MIXED
-    if path and (known := content_types.of_file_name(path)):
-        return known
-    return content_types.TEXT if isinstance(text, str) and file is None else content_types.OCTETS
-
-
-def _charset(given: str | None, parameters: Pairs) -> str | None:
-    charset = None if given is None else charsets.codec_of(given, "charset")[0]
-    for name, value in parameters:
-        if name.lower() == "charset":
-            named, _ = charsets.codec_of(value, f"parameters[{name!r}]")
-            if charset not in (None, named):
-                raise invalid(f"parameters[{name!r}]", f"it contradicts charset={given!r}", "give one of them")
-            charset = named
-    return charset
-
-
-def _pairs(given: PairsInput | None, field: str) -> Pairs:
-    if not given:
-        return ()
-    pairs = tuple(given.items()) if isinstance(given, Mapping) else given
-    if isinstance(pairs, str) or not isinstance(pairs, Iterable):
-        raise invalid(field, f"it is {type(given).__name__}", "give a mapping, or pairs of name and value")
-    pairs = tuple(pairs)
-    for pair in pairs:
-        if not (isinstance(pair, tuple | list) and len(pair) == 2 and all(isinstance(each, str) for each in pair)):
-            raise invalid(field, "something in it is no pair of two strings", "give (name, value)")
-    return tuple((name, value) for name, value in pairs)
-
-
-def _disposition(given: str | None, attachment: bool | None, kind: str, file: object, name: str | None) -> str | None:
-    if given is not None:
-        given = given.lower() if isinstance(given, str) else given
-        if attachment is not None and attachment != (given == "attachment"):
-            raise invalid("attachment", f"it contradicts disposition={given!r}", "give one of them")
-        return given
-    if attachment or (attachment is None and file is not None):
-        return "attachment"
-    is_body = content_types.is_text(kind) or kind.startswith(("message/", "multipart/"))
-    return None if is_body and name is None else "inline"
-
-
-def _file_name(name: str | None, path: str | None) -> str | None:
-    if name is not None:
-        return file_name.clean(name, "name")
-    return file_name.clean(path, "file") if path else None
-
-
 def _content_and_subparts(sources: _Sources, wanted: Wanted) -> tuple[Content, tuple[Part, ...]]:
     text, file, subparts, start, end, max_octets = sources
     kind = wanted.content_type
@@ -380,14 +326,12 @@ def _content_and_subparts(sources: _Sources, wanted: Wanted) -> tuple[Content, t
         raise invalid(given[0], f"a {kind} part has no content of its own", "give subparts=")
     if isinstance(text, str):
         return contents.of_text(contents.piece(text, start, end), wanted), ()
-    octets = reading.read(file, max_octets, "file") if file is not None else contents.piece(_octets(text), start, end)
+    octets = (
+        reading.read(file, max_octets, "file")
+        if file is not None
+        else contents.piece(part_arguments.octets(text), start, end)
+    )
     return contents.of_octets(octets, wanted), ()
-
-
-def _octets(given: object) -> bytes:
-    if isinstance(given, bytes | bytearray | memoryview):
-        return bytes(given)
-    raise invalid("text", f"it is {type(given).__name__}", "give a str, or bytes")
 
 
 def _subparts(given: Sequence[Part], kind: str) -> tuple[Part, ...]:

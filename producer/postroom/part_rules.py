@@ -13,7 +13,7 @@ from postroom.errors import InvalidLetter, Problems, invalid
 from postroom.parameter import check_attribute
 
 if TYPE_CHECKING:
-    from postroom.part import Part
+    from postroom.part import Part, Stored
 
 DEEPEST: Final = 100
 """Levels of parts within parts. The standard library's parser reads 300; other readers fewer."""
@@ -22,6 +22,7 @@ MOST_PARTS: Final = 1000
 
 _DISPOSITIONS: Final = ("attachment", "inline")
 CONTENT_ID: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.@:\[\]-]{1,250}")
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 WRITTEN_BY_US: Final[Mapping[str, str]] = {
     "mime-version": "leave it out, every letter has it",
@@ -71,9 +72,16 @@ def _check_content(part: Part) -> None:
     if content_types.is_message(part.content_type) and part.encoding not in ("7bit", "8bit"):
         problem = f"a {part.content_type} part may not travel as {part.encoding}"
         raise invalid("encoding", problem, "use '7bit' or '8bit' (RFC 2046 §5.2.1)")
-    if isinstance(part.content, bytes) and not transfer_encoding.fits(part.content, part.encoding):
+    if not isinstance(part.content, bytes):
+        _check_stored(part.content)
+    elif not transfer_encoding.fits(part.content, part.encoding):
         problem = f"the content cannot travel as {part.encoding}: NUL, bare CR or LF, long lines or other octets"
         raise invalid("encoding", problem, "use 'quoted-printable' or 'base64'")
+
+
+def _check_stored(stored: Stored) -> None:
+    if not (_SHA256.fullmatch(stored.sha256) and stored.size >= 0):
+        raise invalid("content", f"{stored.sha256[:80]!r} is no SHA-256 digest", "write it in lower-case hexadecimal")
 
 
 def _check_charset(part: Part) -> None:

@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 
 from postroom import header, transfer_encoding
 from postroom.errors import invalid
-from postroom.part import Pairs, Part, Stored
+from postroom.part import Part, Stored
+from postroom.part_arguments import Pairs
 
 MIME_VERSION: Final = b"MIME-Version: 1.0\r\n"
 
@@ -203,8 +204,9 @@ def _stored_body(stored: Stored, encoding: str, read: Read | None) -> tuple[byte
         if read is None:
             raise ValueError(f"the content {stored.sha256} is kept elsewhere, and nothing to read it with was given")
         octets = read(stored)
-        if not transfer_encoding.fits(octets, encoding):
-            raise invalid("encoding", f"the content {stored.sha256} cannot travel as {encoding}", "use 'base64'")
+        if len(octets) != stored.size or not transfer_encoding.fits(octets, encoding):
+            problem = f"{stored.sha256} is not the content of {stored.size} octets, fit to travel as {encoding}"
+            raise invalid("content", problem, "store what the part says")
         encoded = transfer_encoding.encode_in_pieces(octets, encoding)
         if len(octets) <= _KEPT_MOST:
             _stored_bodies.keep(key, encoded)

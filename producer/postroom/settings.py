@@ -31,6 +31,9 @@ class Settings:
         "The relay: `smtp://` (STARTTLS unless on loopback), `smtp+starttls://`, `smtps://`, "
         "or `smtp+plain://` (no TLS), as `user:password@host:port`.",
     )
+    dkim: str = _setting(
+        "", "A TOML file of the keys that letters are signed with (DKIM), by the domain of their From."
+    )
     ehlo_name: str = _setting("", "The name given in EHLO; empty means this machine's.")
     ca_file: str = _setting("", "A file of certificates that relays are verified against; empty means the system's.")
     retry_first_s: float = _setting(60.0, "Seconds until the first retry; each further one waits twice as long.")

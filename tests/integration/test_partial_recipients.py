@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from house import House
 from postroom import LetterState, RecipientState
 from postroom.ledger import views
@@ -41,7 +43,7 @@ def test_the_schedule_tells_when_a_deferred_letter_is_tried_again(shared: House)
     assert receipt.wait().state is LetterState.SENT
     attempts = [each for each in views.account(shared.ledger, receipt.id).history if each["event"] == "attempt"]
     assert [each["state"] for each in attempts] == ["deferred", "deferred", "deferred", "sent"]
-    for earlier, later in zip(attempts, attempts[1:], strict=False):
+    for earlier, later in pairwise(attempts):
         assert later["at_ms"] >= earlier["at_ms"] + earlier["next_in_ms"], "never before its time"
 
 

@@ -1,16 +1,17 @@
-"""Every row of the table of replies, played by a relay: what the ledger then tells of the letter is what the row says."""
+"""Every row of the table of replies, played by a relay: the ledger then tells of the letter what the row says."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import trustme
 
 from house import Desk, desk
-from postroom import LetterState, LetterStatus, Receipt, RecipientState
+from postroom import LetterState, LetterStatus, RecipientState
 from postroom.ledger import pauses
 from postroom.reply import Reply
 from postroom_worker.dev.server import free_port
@@ -40,7 +41,7 @@ def met(row: Row, phase: Phase) -> Met | None:
     if row.code in list(Silence):
         silence = Silence(row.code)
         return silence if outcome(Answer(phase, silence)) == row else None
-    for code in range(200, 600):
+    for code in (*range(200, 500), *range(550, 560), *range(500, 550)):  # 500, 502 and 504 to EHLO ask for HELO
         kind = str(code)[0]
         for enhanced in {"", f"{kind}.9.9", row.enhanced} - {"*"}:
             if outcome(Answer(phase, Reply(code, "told so", enhanced))) == row:
@@ -72,6 +73,7 @@ ROWS = [
     pytest.param(row, phase, found, id=f"{row.phase}-{row.code}-{row.enhanced}")
     for row in table()
     for phase, found in list(plays(row))[:1]
+    if isinstance(found, Reply)
 ]
 SILENCES = [
     pytest.param(outcome(Answer(phase, silence)), phase, silence, id=f"{phase}-{silence}")
@@ -81,9 +83,8 @@ SILENCES = [
 ]
 
 
-@pytest.mark.parametrize("row", [pytest.param(row, id=f"{row.phase}-{row.code}-{row.enhanced}") for row in table()])
-def test_every_row_of_the_table_can_be_met(row: Row) -> None:
-    assert list(plays(row))
+def test_every_row_of_the_table_can_be_met() -> None:
+    assert [row for row in table() if not list(plays(row))] == []
 
 
 @pytest.mark.parametrize(("row", "phase", "found"), ROWS)
@@ -106,21 +107,22 @@ def check(row: Row, phase: Phase, found: Met, redis_url: str, caplog: pytest.Log
     with playing(phase, found, redis_url) as (here, relay):
         if phase is Phase.IDLE:
             here.deliver(here.accept("first@example.com"))
-        receipt = here.accept(*letter(phase, found))
+        receipt = here.accept(**letter(phase, found))
         status = here.deliver(receipt)
         expect(row, status)
-        assert_both_ends_agree(status, relay)
+        if row.outcome is not Outcome.UNCERTAIN:
+            assert_both_ends_agree(status, relay)
         pause = pauses.look(here.ledger.redis, here.office.relay.name)
     assert (pause is not None) == (row.outcome is Outcome.PAUSE_RELAY)
     has_alerted = any(record.levelno == logging.ERROR for record in caplog.records)
     assert has_alerted == row.alert
 
 
-def letter(phase: Phase, found: Met) -> tuple[list[str], str]:
+def letter(phase: Phase, found: Met) -> dict[str, Any]:
     if found is Silence.NOT_OFFERED and phase is Phase.RCPT:
-        return ["änn@example.com", BEN], "hi"
+        return {"to": BEN, "bcc": "änn@example.com"}
     # So large that the relay can answer before its end.
-    return [ANN, BEN], BIG * 100_000 if phase is Phase.BODY else "grüß"
+    return {"to": [ANN, BEN], "message": BIG * 100_000 if phase is Phase.BODY else "hi"}
 
 
 @contextmanager
@@ -132,7 +134,7 @@ def playing(phase: Phase, found: Met, redis_url: str) -> Iterator[tuple[Desk, Sc
     if phase is Phase.STARTTLS and found is not Silence.NOT_OFFERED:
         offers.append("STARTTLS")
     if phase is Phase.MAIL and found is Silence.NOT_OFFERED:
-        offers.remove("8BITMIME")
+        offers = ["SIZE 100"]
     if phase is Phase.RCPT and found is Silence.NOT_OFFERED:
         offers.remove("SMTPUTF8")
     authority = trustme.CA()
@@ -163,15 +165,13 @@ def scripts(phase: Phase, found: Met) -> list[Script]:
         return []
     if phase is Phase.IDLE:
         # A refused letter is followed by RSET: its answer is that of an idle session.
-        return [{"mail": say("550 5.1.0 not you"), "rset": reaction(found)}, {}]
+        return [{"mail": [say("550 5.1.0 not you"), say("250 2.1.0 ok")], "rset": reaction(found)}, {}]
     if phase is Phase.RCPT and outcome(Answer(phase, found)).scope is Scope.RECIPIENT:
         return [{phase: only_to(ANN, reaction(found))}]
     if phase is Phase.BODY:
         if found is Silence.TIMEOUT:
             return [{phase: deaf}]
         return [{phase: both(reaction(found), close)}]
-    if phase in (Phase.STARTTLS, Phase.DATA) and found == Reply(220) or found == Reply(354):
-        return []
     return [{phase: reaction(found)}]
 
 
@@ -183,7 +183,7 @@ def reaction(found: Met) -> Reaction:
 
 def expect(row: Row, status: LetterStatus) -> None:
     """Compare what the ledger tells of a letter with what the row says."""
-    first, second = status.recipients.values()
+    first, second = sorted(status.recipients.values(), key=lambda each: each.state is RecipientState.ACCEPTED)
     match row.outcome:
         case Outcome.ACCEPTED | Outcome.RECONNECT:
             assert status.state is LetterState.SENT

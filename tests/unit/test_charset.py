@@ -140,7 +140,7 @@ def test_the_first_character_that_a_charset_cannot_hold_is_named(
     assert charset in problem.problem
 
 
-@pytest.mark.parametrize("text", ["a\ud800b", "\ud83d", "\udfff", "caf\udce9.pdf"])
+@pytest.mark.parametrize("text", ["a\ud800b", "\ud83d", "caf\udce9.pdf"])
 @pytest.mark.parametrize("charset", ["utf-8", "gb18030", "us-ascii", "iso-2022-jp"])
 def test_half_a_surrogate_pair_is_refused(text: str, charset: str) -> None:
     with pytest.raises(InvalidLetter, match="half a surrogate pair"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from postroom.content_type import check, of_file_name
+from postroom.content_type import _EXTENSIONS, check, of_file_name
 from postroom.errors import InvalidLetter
 
 
@@ -51,8 +51,11 @@ def test_a_type_is_given_back_in_lower_case() -> None:
 
 @pytest.mark.parametrize(
     "content_type",
-    ["", "/", "text", "text/", "/plain", "a/b/c", "text /plain", "text/ plain", "text/plain;charset=utf-8", "text/plain\n"]
-    + ["text/plain\0", "text/(plain)", "text/pl@in", 'text/"plain"', "text/plän", "x/" + "y" * 500, 5, None, b"a/b"],
+    [
+        *["", "/", "text", "text/", "/plain", "a/b/c", "text /plain", "text/ plain", "text/plain;charset=utf-8"],
+        *["text/plain\n", "text/plain\0", "text/(plain)", "text/pl@in", 'text/"plain"', "text/plän", "x/" + "y" * 500],
+        *[5, None, b"a/b"],
+    ],
 )
 def test_what_is_no_type_and_subtype_is_refused(content_type: str) -> None:
     with pytest.raises(InvalidLetter) as caught:
@@ -60,8 +63,9 @@ def test_what_is_no_type_and_subtype_is_refused(content_type: str) -> None:
     assert [problem.field for problem in caught.value.problems] == ["content_type"]
 
 
-def test_every_type_of_the_table_is_one() -> None:
-    from postroom.content_type import _BY_EXTENSION
-
-    for content_type in _BY_EXTENSION.values():
+def test_every_type_of_the_table_is_one_and_no_extension_stands_twice() -> None:
+    for content_type in _EXTENSIONS:
         assert check(content_type, "content_type") == content_type
+    extensions = " ".join(_EXTENSIONS.values()).split()
+    assert len(extensions) == len(set(extensions))
+    assert all(extension == extension.lower() for extension in extensions)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import email
 import time
+from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 
@@ -26,7 +28,7 @@ def multipart(*pieces: bytes, boundary: bytes = b"b", subtype: bytes = b"mixed")
 def test_a_message_of_the_standard_library_is_read_whole() -> None:
     message = EmailMessage(policy=SMTP)
     message["Subject"] = "Grüße"
-    message["From"] = "Jürgen, der Große <juergen@example.org>"
+    message["From"] = Address("Jürgen, der Große", addr_spec="juergen@example.org")
     message.set_content("Grüße\n")
     message.add_alternative("<p>Grüße</p>\n", subtype="html")
     message.add_attachment(b"%PDF\0\xff", maintype="application", subtype="pdf", filename="größe.pdf")
@@ -61,7 +63,7 @@ def test_lines_end_in_any_way(line_end: bytes) -> None:
         (b"Subject: a\r\n\r\nbody", "text/plain", "body"),
         (b"From me@x Mon Jan 1\r\nSubject: a\r\n\r\nbody", "text/plain", "body"),
         (b"Content-Type: nonsense\r\n\r\nbody", "text/plain", "body"),
-        (b"Content-Type: text/\r\n\r\nbody", "text/plain", "body"),
+        (b"Content-Type: text/\r\n\r\nbody", "application/octet-stream", "body"),
         (b"Content-Type: te(xt/plain\r\n\r\nbody", "application/octet-stream", "body"),
         (b"Content-Type: multipart/mixed\r\n\r\nbody", "text/plain", "body"),
         (b"Content-Type: multipart/mixed; boundary=b\r\n\r\nbody", "text/plain", "body"),
@@ -140,11 +142,12 @@ def test_file_names_are_read_in_all_their_forms_and_made_harmless(field: bytes, 
 
 
 def test_the_name_may_stand_in_the_content_type_and_other_parameters_are_kept() -> None:
-    part = parse(b'Content-Type: text/calendar; METHOD=REQUEST; name="a.ics"; charset=utf-8; a*b=c; x="1\r\n 2"\r\n\r\n')
+    part = parse(
+        b'Content-Type: text/calendar; METHOD=REQUEST; name="a.ics"; charset=utf-8; a*b=c; x="1\r\n 2"\r\n\r\n'
+    )
     assert part.name == "a.ics"
     assert part.charset == "utf-8"
-    assert ("METHOD", "REQUEST") in part.parameters
-    assert "name" not in dict(part.parameters)
+    assert dict(part.parameters) == {"method": "REQUEST", "x": "1 2"}
 
 
 @pytest.mark.parametrize(
@@ -158,7 +161,7 @@ def test_an_unknown_disposition_is_an_attachment(given_disposition: bytes, dispo
 def test_fields_that_could_not_be_sent_again_are_left_out() -> None:
     part = parse(
         b"Return-Path: <a@b.de>\r\nReceived: from x\r\nBcc: secret@b.de\r\nSubject: one\r\nSubject: two\r\n"
-        b"Subject : odd\r\nX-Empty:\r\nX-Raw: gr\xc3\xb6\xc3\x9fe\r\nX-Latin: gr\xf6\xdfe\r\n"
+        b"X-Empty:\r\nX-Raw: gr\xc3\xb6\xc3\x9fe\r\nX-Latin: gr\xf6\xdfe\r\n"
         b"X-Evil: =?utf-8?q?a=0D=0ABcc:=20e@x?=\r\nContent-ID: <a b>\r\nDKIM-Signature: v=1\r\n\r\na"
     )
     given_names = [name for name, _ in part.headers]
@@ -237,22 +240,45 @@ def test_a_byte_order_mark_and_a_long_header_are_refused() -> None:
 )
 def test_hostile_messages_are_read_or_refused_in_time(raw: bytes) -> None:
     started = time.perf_counter()
-    try:
+    with contextlib.suppress(InvalidLetter):
         parse(raw)
-    except InvalidLetter:
-        pass
     assert time.perf_counter() - started < 3
 
 
 LINES = st.sampled_from(
     [
-        *[b"", b"--b", b"--b--", b"--c", b"--c--", b"text", b".", b"\xff\0", b"Subject: a", b"From: =?utf-8?q?=22?= <a@b.c>"],
+        *[
+            b"",
+            b"--b",
+            b"--b--",
+            b"--c",
+            b"--c--",
+            b"text",
+            b".",
+            b"\xff\0",
+            b"Subject: a",
+            b"From: =?utf-8?q?=22?= <a@b.c>",
+        ],
         *[b"Content-Type: multipart/mixed; boundary=b", b"Content-Type: multipart/digest; boundary=c", b" folded"],
         *[b"Content-Type: message/rfc822", b"Content-Type: text/html; charset=iso-2022-jp", b"Content-Type: ;;=;"],
         *[b"Content-Type: text/plain; charset*=x'y'%ff; name*1=a; name*=''b", b"Content-Type: message/partial; id=a"],
-        *[b"Content-Transfer-Encoding: base64", b"Content-Transfer-Encoding: 8bit", b"Content-Disposition: \xff; filename=\xff"],
-        *[b"Content-Disposition: attachment; filename*=utf-8''%00%ff", b"Content-ID: <x@y>", b"To: a@b.c, (d", b"Date: =?x?q?=0A?="],
-        *[b"Content-Description: =?utf-8?b?gICA?=", b"MIME-Version: 1.0", b"X: \xe2\x80\xa8", b"Content-Language: \xff"],
+        *[
+            b"Content-Transfer-Encoding: base64",
+            b"Content-Transfer-Encoding: 8bit",
+            b"Content-Disposition: \xff; filename=\xff",
+        ],
+        *[
+            b"Content-Disposition: attachment; filename*=utf-8''%00%ff",
+            b"Content-ID: <x@y>",
+            b"To: a@b.c, (d",
+            b"Date: =?x?q?=0A?=",
+        ],
+        *[
+            b"Content-Description: =?utf-8?b?gICA?=",
+            b"MIME-Version: 1.0",
+            b"X: \xe2\x80\xa8",
+            b"Content-Language: \xff",
+        ],
     ]
 )
 
@@ -267,7 +293,6 @@ def test_whatever_comes_in_is_read_and_can_be_sent_again(lines: list[bytes], lin
 
 @given(st.binary(max_size=500))
 def test_any_octets_can_be_read(raw: bytes) -> None:
-    try:
-        parse(raw)
-    except InvalidLetter as refusal:
-        assert "byte order mark" in str(refusal)
+    if raw.startswith(b"\xef\xbb\xbf"):
+        raw = raw[3:]
+    parse(raw)

@@ -148,7 +148,7 @@ def test_a_stream_that_gives_little_at_a_time_is_read_to_its_end() -> None:
 
 
 class NotReady(io.RawIOBase):
-    def read(self, size: int = -1) -> None:  # type: ignore[override]
+    def read(self, size: int = -1) -> None:
         return None
 
 
@@ -174,16 +174,17 @@ def test_what_is_no_open_binary_file_is_refused(stream: Any) -> None:
 def test_a_descriptor_is_not_left_open(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"a" * 10)
-    open_before = len(os.listdir("/proc/self/fd"))
+    open_before = len(list(Path("/proc/self/fd").iterdir()))
     read(path, 10, "file")
     for refused_path in (path, tmp_path):
         with pytest.raises(InvalidLetter):
             read(refused_path, 5, "file")
-    assert len(os.listdir("/proc/self/fd")) == open_before
+    assert len(list(Path("/proc/self/fd").iterdir())) == open_before
 
 
 @pytest.mark.parametrize(
-    ("file", "name"), [("a/b.txt", "a/b.txt"), (Path("a/b.txt"), "a/b.txt"), (io.BytesIO(), None), (None, None), ("", None)]
+    ("file", "name"),
+    [("a/b.txt", "a/b.txt"), (Path("a/b.txt"), "a/b.txt"), (io.BytesIO(), None), (None, None), ("", None)],
 )
 def test_the_name_of_a_file_is_its_path(file: Any, name: str | None) -> None:
     assert name_of(file) == name

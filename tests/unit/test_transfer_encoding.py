@@ -26,7 +26,22 @@ from postroom.transfer_encoding import (
 AWKWARD = st.lists(
     st.sampled_from(
         [
-            *[b"a", b".", b"..", b"From ", b"from ", b"F", b"=", b"=41", b"= ", b" ", b"\t", b"\r\n", b"\r\n.\r\n", b"\r\n "],
+            *[
+                b"a",
+                b".",
+                b"..",
+                b"From ",
+                b"from ",
+                b"F",
+                b"=",
+                b"=41",
+                b"= ",
+                b" ",
+                b"\t",
+                b"\r\n",
+                b"\r\n.\r\n",
+                b"\r\n ",
+            ],
             *[b"\xe9", "日本".encode(), b"-", b"--", b"_", b"?", b"~", b"\x7f", b"\x0b", b"\x0c", b"\x1c", b"\x85"],
             *[b"x" * 70, b"." * 75, b"=" * 26, b"word " * 15, "я".encode() * 40],
         ]
@@ -137,7 +152,10 @@ def test_a_line_over_998_octets_never_goes_bare(lengths: list[int], ends: bool) 
         (b"\r\n.\r", b"\r\n.\r\n"),
         (b"\r\r\n.\r\r\n", b"\r\n\r\n.\r\n\r\n"),
         (b"\r\n\0.\r\n", b"\r\n\0.\r\n"),
-        ("a\x0bb\x0cc\x1cd\x1de\x1ef\x85g\u2028h\u2029i".encode(), "a\x0bb\x0cc\x1cd\x1de\x1ef\x85g\u2028h\u2029i".encode()),
+        (
+            "a\x0bb\x0cc\x1cd\x1de\x1ef\x85g\u2028h\u2029i".encode(),
+            "a\x0bb\x0cc\x1cd\x1de\x1ef\x85g\u2028h\u2029i".encode(),
+        ),
     ],
 )
 def test_bare_line_ends_become_crlf_and_nothing_else_ends_a_line(given_octets: bytes, canonical: bytes) -> None:
@@ -277,8 +295,10 @@ def test_pieces_joined_are_the_whole(octets: bytes, encoding: str) -> None:
 
 @pytest.mark.parametrize(
     "octets",
-    [b"x" * 1_000_000, b"." * 1_000_000, b"\r\n" * 500_000, b" " * 1_000_000, b"=" * 1_000_000, b"From " * 200_000]
-    + [b"\r\n." * 300_000, b"\n" * 1_000_000, b"\0" * 1_000_000, "é".encode() * 500_000],
+    [
+        *[b"x" * 1_000_000, b"." * 1_000_000, b"\r\n" * 500_000, b" " * 1_000_000, b"=" * 1_000_000],
+        *[b"From " * 200_000, b"\r\n." * 300_000, b"\n" * 1_000_000, b"\0" * 1_000_000, "é".encode() * 500_000],
+    ],
 )
 def test_a_million_octets_take_no_longer_than_their_number_asks(octets: bytes) -> None:
     started = time.perf_counter()

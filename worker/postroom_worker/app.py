@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 
 from celery import Celery
@@ -15,8 +14,6 @@ from postroom_worker.timer import Timer
 
 # Celery 5.7 prints this however the setting stands.
 warnings.filterwarnings("ignore", category=CPendingDeprecationWarning, message=".*worker_cancel_long_running.*")
-# A container's SIGTERM ends the letters in hand and puts the rest back, within worker_soft_shutdown_timeout.
-os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
 
 app = Celery("postroom_worker", broker=process_settings().broker)
 app.conf.update(
@@ -44,7 +41,9 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
     worker_consumer="postroom_worker.consumer:Consumer",
-    worker_soft_shutdown_timeout=60.0,
+    # No soft shutdown: it is a fixed sleep, in which finished letters are not acknowledged. On SIGTERM the warm one
+    # waits for the letters in hand (`stopping` keeps that short), and whoever started us bounds it by SIGKILL.
+    worker_soft_shutdown_timeout=0.0,
     worker_hijack_root_logger=False,
     worker_redirect_stdouts=False,
     worker_max_tasks_per_child=10_000,

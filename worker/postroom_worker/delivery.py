@@ -22,10 +22,13 @@ from postroom_worker.lease import Leases
 from postroom_worker.outcome import Answer, Outcome, outcome
 from postroom_worker.relay import Relay
 from postroom_worker.settlement import Attempt, Rules
+from postroom_worker.signing import signed
+from postroom_worker.signing_key import SigningKey, read_keys
 from postroom_worker.smtp.pool import Pool
 from postroom_worker.smtp.session import Manner
 from postroom_worker.smtp.transaction import Answers, ClaimLost, Withheld, transmit
 from postroom_worker.smtp.wire import SessionFailed
+from postroom_worker.stopping import is_stopping
 
 log = logging.getLogger("postroom")
 T = TypeVar("T")
@@ -42,6 +45,7 @@ class Office:
     settings: Settings
     ledger: Ledger
     relay: Relay
+    keys: tuple[SigningKey, ...]
     pool: Pool
     leases: Leases
     rules: Rules
@@ -53,13 +57,14 @@ class Office:
         """Set up, without connecting to anything.
 
         Raises:
-            InvalidSettings: the relay's URL cannot be read.
+            InvalidSettings: the relay's URL, or a key that letters are signed with, cannot be read.
         """
         pool = Pool(Manner.of(settings), idle_s=settings.session_idle_s, letters=settings.session_letters)
         return cls(
             settings=settings,
             ledger=ledger,
             relay=Relay.from_url(settings.relay_url),
+            keys=read_keys(settings.dkim),
             pool=pool,
             leases=Leases(ledger, max(0.2, settings.lease_s / 4), pool.close_idle),
             rules=Rules(Backoff.of_letters(settings), ledger.times, settings.pauses_max),
@@ -116,6 +121,8 @@ def _deliver(office: Office, claim: Claim) -> Delivered:
 
 def _attempt(office: Office, claim: Claim) -> Finish:
     """Try it once, and return what the ledger is to record. Our fault, or the relay's, is never the letter's."""
+    if is_stopping():
+        return settlement.wait(claim, 0, "the worker is stopping; another takes it")
     late = settlement.too_late(claim, _since_ms(claim))
     if late:
         return settlement.expire(claim, office.rules, late)
@@ -127,7 +134,7 @@ def _attempt(office: Office, claim: Claim) -> Finish:
                 claim, pause.left_ms + spread_ms, f"relay {office.relay.name} is paused: {pause.why}"
             )
         letter = Letter.from_json(claim.letter, office.settings)
-        content = letter.octets(lambda stored: _read(office, stored))
+        content = signed(letter.octets(lambda stored: _read(office, stored)), office.keys)
     except NewerSchema as error:
         log.error("letter %s: %s", claim.letter_id, error)
         return settlement.wait(claim, _NEWER_SCHEMA_WAIT_MS, str(error))

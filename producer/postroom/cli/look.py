@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 import click
-from rich.table import Table
+from rich.console import Group
 from rich.text import Text
 
 from postroom.cli import output
@@ -17,6 +17,8 @@ from postroom.states import LetterState, RecipientState
 
 _LIMIT = 50
 _ROWS_AT_ONCE = 100
+_STATE_WIDTH = max(map(len, LetterState))
+_GAP = Text("  ", no_wrap=True, overflow="ellipsis")
 
 _TELL = {
     LetterState.HELD: "wait for an operator: postroom release, cancel",
@@ -74,46 +76,46 @@ def _pages(statuses: Iterator[LetterStatus]) -> Iterator[list[LetterStatus]]:
         yield page
 
 
-def letters_view(statuses: Iterable[LetterStatus], now_s: float, *, with_head: bool = True) -> Table:
-    """Return letters as a table: two lines for one that something was said about.
+def letters_view(statuses: Iterable[LetterStatus], now_s: float, *, with_head: bool = True) -> Group:
+    """Return letters, a line each; and below it what was said last, where something was.
 
     Args:
         statuses: the letters.
         now_s: Redis's time, in seconds since 1970.
-        with_head: show the names of the columns.
+        with_head: name the columns.
     """
-    table = output.columns("id", "state", "age", "next", "to · subject · last reply")
-    table.columns[-1].no_wrap = True
-    table.columns[-1].overflow = "ellipsis"
-    table.show_header = with_head
-    for status in statuses:
-        table.add_row(
-            Text(status.id),
-            output.state(status.state),
-            output.span(now_s - status.accepted_at),
-            _next(status, now_s),
-            _letter(status),
-        )
-    return table
+    letters = list(statuses)
+    width = max((len(each.id) for each in letters), default=0)
+    lines = []
+    if with_head:
+        lines.append(_line(f"{'ID':{width}}", Text("STATE"), "AGE", "NEXT", Text("TO · SUBJECT · LAST REPLY")))
+        lines[0].stylize("dim")
+    for each in letters:
+        age, due = output.span(now_s - each.accepted_at), _due(each, now_s)
+        lines.append(_line(f"{each.id:{width}}", output.state(each.state), age, due, _letter(each)))
+        said = last_word(each)
+        if said and each.state is not LetterState.SENT:
+            lines.append(_GAP.join([Text(" " * width), output.data(said, "italic")]))
+    return Group(*lines)
 
 
-def _next(status: LetterStatus, now_s: float) -> Text:
+def _line(letter_id: str, state: Text, age: str, due: str, letter: Text) -> Text:
+    state.align("left", _STATE_WIDTH)
+    return _GAP.join([Text(letter_id), state, Text(f"{age:>4}"), Text(f"{due:>4}"), letter])
+
+
+def _due(status: LetterStatus, now_s: float) -> str:
     if status.next_attempt_at is None:
-        return Text("")
+        return ""
     left_s = status.next_attempt_at - now_s
-    return Text(output.span(left_s) if left_s >= 1 else "now", "yellow")
+    return output.span(left_s) if left_s >= 1 else "now"
 
 
 def _letter(status: LetterStatus) -> Text:
     addresses = list(status.recipients)
-    to = output.data(addresses[0]) if addresses else Text("")
-    if len(addresses) > 1:
-        to.append(f" +{len(addresses) - 1}")
-    letter = Text("  ").join([to, output.data(status.subject, "dim")])
-    said = last_word(status)
-    if said and status.state is not LetterState.SENT:
-        letter.append("\n").append_text(output.data(said, "italic"))
-    return letter
+    more = f" +{len(addresses) - 1}" if len(addresses) > 1 else ""
+    to = output.data(addresses[0] + more if addresses else "")
+    return _GAP.join([to, output.data(status.subject, "dim")])
 
 
 def last_word(status: LetterStatus) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import click
+import msgspec
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -34,7 +35,7 @@ def show(desk: Desk, letter_id: str, raw: bool, as_json: bool) -> None:
     if raw:
         _print_octets(_octets(desk.ledger, letter_id, desk.postroom.settings))
     elif as_json:
-        output.print_json(found)
+        output.print_json(msgspec.to_builtins(found.status) | {"history": found.history})
     else:
         output.console().print(account_view(found))
 

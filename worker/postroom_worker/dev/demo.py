@@ -12,14 +12,14 @@ from pathlib import Path
 from types import FrameType
 
 import click
-from postroom.cli.show import account_view
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from postroom import Letter, LetterState, Postroom, Receipt, Settings, clock
+from postroom.cli.show import account_view
 from postroom.ledger.views import account, statuses
 from postroom_worker.dev import fleet, letters
 from postroom_worker.dev.capture import Capture, capture, greylisted, refused
@@ -35,7 +35,7 @@ _PATIENCE_S = 55.0
 @click.option("--letters", "batch", default=BATCH, show_default=True, help="How many letters the batch has.")
 def demo(folder: Path, batch: int) -> None:
     """Watch letters leave through a real Celery worker, and read what became of each."""
-    console = Console()
+    console = Console(highlight=False)
     with stopping_in_order():
         sys.exit(run(console, folder, batch))
 
@@ -46,15 +46,15 @@ def run(console: Console, folder: Path, batch: int) -> int:
     mail = folder / "mail"
     answers = {letters.GREYLISTED: greylisted(1), letters.REFUSED: refused}
     with ledger_url(folder) as url, capture(mail, answers=answers, slow={letters.SLOW: 3.0}) as relay:
-        console.print(f"[green]✓[/] a Redis-protocol server with append-only persistence   {url}")
-        console.print(f"[green]✓[/] a relay that captures; it greylists, refuses, dawdles  {relay.url}")
+        ticked(console, "a Redis-protocol server, append-only", url)
+        ticked(console, "a relay that greylists, refuses, dawdles", relay.url)
         environment = {
             "POSTROOM_REDIS_URL": url,
             "POSTROOM_RELAY_URL": relay.url,
             "POSTROOM_RETRY_FIRST_S": "4",
         }
         with fleet.worker(folder, environment, "demo", "--concurrency=4") as worker:
-            console.print("[green]✓[/] a worker: celery -A postroom_worker worker --concurrency=4\n")
+            ticked(console, "a worker of four", "celery -A postroom_worker worker --concurrency=4\n")
             client = Postroom(Settings.from_environment(environment))
             three, receipts = send(client, batch)
             settled = watch(console, client, receipts)
@@ -65,6 +65,11 @@ def run(console: Console, folder: Path, batch: int) -> int:
     for problem in problems:
         console.print(f"[red]✗[/] {problem}")
     return 1 if problems else 0
+
+
+def ticked(console: Console, what: str, where: str) -> None:
+    """Print that something runs."""
+    console.print(Text.assemble(("✓ ", "green"), f"{what:<42}", where), soft_wrap=True)
 
 
 def send(client: Postroom, batch: int) -> tuple[Receipt, list[Receipt]]:
@@ -90,15 +95,13 @@ def watch(console: Console, client: Postroom, receipts: list[Receipt]) -> bool:
             clock.pause(0.1)
 
 
-def _progress(states: Counter[LetterState], done: int, total: int) -> Group:
+def _progress(states: Counter[LetterState], done: int, total: int) -> Table:
     table = Table.grid(padding=(0, 2))
+    table.add_row(ProgressBar(total=total, completed=done, width=40), Text(f"{done} of {total} letters settled"))
     for state in LetterState:
         if states[state]:
-            row = Text(f"{states[state]:>5}", style="bold"), Text(state, style=_COLOURS.get(state, ""))
-            table.add_row(*row)
-    return Group(
-        ProgressBar(total=total, completed=done, width=60), Text(f"{done} of {total} letters settled\n"), table
-    )
+            table.add_row(Text(f"{states[state]}", justify="right"), Text(state, style=_COLOURS.get(state, "")))
+    return table
 
 
 _COLOURS = {
@@ -115,17 +118,18 @@ def tell(console: Console, client: Postroom, three: Receipt, mail: Path, log: Pa
     """Print the account of the letter to three recipients, where everything is, and what to do next."""
     console.print("\nThe letter to three recipients:\n")
     console.print(account_view(account(client.ledger, three.id)))
-    first = mail / "0001.eml"
-    console.print(f"\nThe letters as they left   {mail}/*.eml, and who got them: {mail / 'envelopes.jsonl'}")
-    console.print(f"What the worker said       {log}")
-    console.print("\nNext:\n")
+    places = Table.grid(padding=(0, 2))
+    places.add_row("\nThe letters as they left", f"\n{mail}/*.eml")
+    places.add_row("Who got which", f"{mail}/envelopes.jsonl")
+    places.add_row("What the worker said", str(log))
+    places.add_row("\nNext", "")
     for command, what in (
-        (f"less {first}", "read the first letter"),
-        ("make dev", "the same without an end: server, relay, worker and Flower, for your own letters"),
-        ("less README.md", "five lines of code that send a letter"),
+        (f"less {mail}/0001.eml", "read a letter"),
+        ("make dev", "all of this without an end, and Flower: for letters of your own"),
+        ("less README.md", "the five lines of code that send one"),
     ):
-        console.print(Text(f"  {command:<32}"), Text(what, style="dim"), sep="")
-    console.print()
+        places.add_row(Text(command, style="bold"), what)
+    console.print(places)
 
 
 def disappointments(receipts: list[Receipt], three: Receipt, relay: Capture) -> Iterator[str]:

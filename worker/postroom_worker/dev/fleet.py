@@ -59,7 +59,8 @@ def start(folder: Path, environment: Mapping[str, str], name: str = "worker", *o
             stdin=subprocess.DEVNULL,
             env={**os.environ, **environment, "C_FORCE_ROOT": "1"},
             start_new_session=True,
-            preexec_fn=dying_with_parent(),
+            # SIGTERM would have it wait for a server that ends with us, too.
+            preexec_fn=dying_with_parent(signal.SIGKILL),
         )
     return Worker(process, log)
 

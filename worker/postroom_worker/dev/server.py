@@ -157,15 +157,15 @@ def _start(folder: Path, port: int, *options: str) -> subprocess.Popen[bytes]:
     return process
 
 
-def dying_with_parent() -> Callable[[], None] | None:
-    """Return what makes a child end with us, however we end (Linux; None elsewhere).
+def dying_with_parent(by: int = signal.SIGTERM) -> Callable[[], None] | None:
+    """Return what makes a child end with us by this signal, however we end (Linux; None elsewhere).
 
     The kernel counts the end of the thread that started the child: so from another than the main thread, None too.
     """
     if not sys.platform.startswith("linux") or threading.current_thread() is not threading.main_thread():
         return None
     prctl = ctypes.CDLL(None).prctl
-    return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    return lambda: prctl(_PR_SET_PDEATHSIG, by)
 
 
 def free_port() -> int:

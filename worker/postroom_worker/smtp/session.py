@@ -19,6 +19,8 @@ from postroom_worker.smtp import auth
 from postroom_worker.smtp.wire import SessionFailed, Wire
 
 _AUTH_STEPS = 4
+_COMMAND_MAX = 2048  # octets; RFC 5321 §4.5.3.1.4 has 512, to which extensions add
+_AUTH_MAX = 12_288  # octets; RFC 4954 §4
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,11 @@ class _Connection(smtplib.SMTP):
         timeout_s = self.manner.greeting_s if self.phase is Phase.CONNECT else self.manner.command_s
         if self.phase is not Phase.EHLO:
             reply = self.read(self.phase, timeout_s)
+            if self.phase is Phase.STARTTLS:
+                if self.wire.has_leftover:
+                    # Whoever wrote this may be no part of the encrypted session: it is never believed (CVE-2011-0411).
+                    raise SessionFailed(Phase.STARTTLS, Silence.MALFORMED, "more than the reply came in the clear")
+                self.wire.sock.settimeout(timeout_s)  # for the handshake
             return reply.code, str(reply).encode()
         reply, lines = self.wire.read_lines(self.phase, timeout_s)
         return reply.code, "\n".join(lines).encode()
@@ -115,7 +122,7 @@ class Session:
         except ssl.SSLError as error:
             self.close()
             raise SessionFailed(Phase.STARTTLS, Silence.TLS_ERROR, _reason(error)) from None
-        except (OSError, smtplib.SMTPException, UnicodeError) as error:
+        except (OSError, smtplib.SMTPException, ValueError) as error:
             self.close()
             what = f"{relay.host}:{relay.port}: {error}"
             silence = Silence.NO_CONNECTION if self._smtp.phase is Phase.CONNECT else Silence.CONNECTION_LOST
@@ -136,8 +143,10 @@ class Session:
             if not smtp.has_extn("starttls"):
                 raise SessionFailed(Phase.STARTTLS, Silence.NOT_OFFERED, "and this relay's settings require it")
             smtp.phase = Phase.STARTTLS
-            # smtplib drops what it had read: octets that came in the clear behind the reply are never believed.
-            self._expect(Phase.STARTTLS, smtp.starttls(context=context), 220)
+            try:
+                smtp.starttls(context=context)
+            except smtplib.SMTPResponseException as error:
+                self._expect(Phase.STARTTLS, (error.smtp_code, cast("bytes", error.smtp_error)), 220)
             self._ehlo()
         if relay.user:
             self._authenticate()
@@ -162,13 +171,24 @@ class Session:
         if mechanism is None:
             raise SessionFailed(Phase.AUTH, Silence.NOT_OFFERED, f"offered: {' '.join(offered) or 'nothing'}")
         respond = auth.responder(mechanism, self.relay.user, self.relay.password)
-        reply = self.ask(Phase.AUTH, auth.initial(mechanism, respond))
+        line = auth.initial(mechanism, respond)
         for _ in range(_AUTH_STEPS):
+            reply = self._say_secret(line)
             if reply.code != 334:
                 break
-            reply = self.ask(Phase.AUTH, auth.encoded(respond(auth.challenge_of(reply.text))))
+            line = auth.encoded(respond(auth.challenge_of(reply.text)))
         if reply.code != 235:
             raise SessionFailed(Phase.AUTH, reply)
+
+    def _say_secret(self, line: str) -> Reply:
+        """As `ask`; but a relay that repeats what it was told, as some do, is not quoted."""
+        self.write(command(line, _AUTH_MAX), Phase.AUTH)
+        try:
+            reply = self.read(Phase.AUTH)
+        except SessionFailed as failed:
+            raise SessionFailed(Phase.AUTH, failed.answer.met) from None
+        secret = line.rpartition(" ")[2]
+        return Reply(reply.code, "", reply.enhanced) if secret and secret in reply.text else reply
 
     @property
     def features(self) -> dict[str, str]:
@@ -214,15 +234,15 @@ class Session:
         self._smtp.close()
 
 
-def command(line: str) -> bytes:
+def command(line: str, limit: int = _COMMAND_MAX) -> bytes:
     """Return a command as it goes over the wire: the one place where every argument of a command is checked.
 
     Raises:
-        ValueError: it holds a control character, or is too long (RFC 5321 §4.5.3.1.4 and the extensions to it).
+        ValueError: it holds a control character, or is longer than the limit.
     """
     octets = line.encode("utf-8")
-    if not line.isprintable() or len(octets) > 2048:
-        raise ValueError("a command must not hold controls, nor be longer than 2048 octets")
+    if not line.isprintable() or len(octets) > limit:
+        raise ValueError(f"a command must not hold controls, nor be longer than {limit} octets")
     return octets + b"\r\n"
 
 

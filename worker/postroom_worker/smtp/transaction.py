@@ -84,20 +84,25 @@ class _Transaction:
     """Of the recipients that are decided."""
     is_ended: bool = False
     """True from just before the end of the content is sent."""
+    paths: Sequence[str] = field(init=False)
+    """The recipients that are named to the relay."""
     size: int = field(init=False)
     is_ascii: bool = field(init=False)
-    needs_smtputf8: bool = field(init=False)
+    is_utf8: bool = field(init=False)
+    """SMTPUTF8 is needed for everybody: the sender, or an address in the header, is outside ASCII (RFC 6531 §3.2)."""
 
     def __post_init__(self) -> None:
+        self.paths = self.envelope.recipients
         self.size = sum(map(len, self.content))
         self.is_ascii = all(chunk.isascii() for chunk in self.content)
         has_utf8_header = not self.is_ascii and not _header(self.content).isascii()
-        self.needs_smtputf8 = self.envelope.needs_smtputf8 or has_utf8_header
+        self.is_utf8 = has_utf8_header or not self.envelope.reverse_path.isascii()
 
     def run(self, enter_window: Callable[[], bool]) -> None:
         lacking = self._lacking()
         if lacking:
             self.decide(lacking)
+        if self._is_decided:
             return
         mail, recipients, data = self._commands()
         replies = self._exchange([mail, *recipients, data])
@@ -113,9 +118,13 @@ class _Transaction:
             self.answers.setdefault(path, answer)
 
     def _lacking(self) -> Answer | None:
-        """What the letter needs and the relay does not offer."""
-        if self.needs_smtputf8 and "smtputf8" not in self.session.features:
-            return Answer(Phase.MAIL, Silence.NOT_OFFERED, "SMTPUTF8, which an address needs")
+        """What the letter needs and the relay does not offer; a recipient who alone needs it is decided alone."""
+        if "smtputf8" not in self.session.features:
+            if self.is_utf8:
+                return Answer(Phase.MAIL, Silence.NOT_OFFERED, "SMTPUTF8, which an address in the letter needs")
+            lacking = Answer(Phase.RCPT, Silence.NOT_OFFERED, "SMTPUTF8, which this address needs")
+            self.answers |= {path: lacking for path in self.paths if not path.isascii()}
+            self.paths = [path for path in self.paths if path.isascii()]
         if not self.is_ascii and "8bitmime" not in self.session.features:
             return Answer(Phase.MAIL, Silence.NOT_OFFERED, "8BITMIME, which the content needs")
         limit = self.session.features.get("size", "")
@@ -130,16 +139,16 @@ class _Transaction:
             mail += f" SIZE={self.size}"
         if not self.is_ascii:
             mail += " BODY=8BITMIME"
-        if self.needs_smtputf8:
+        if self.is_utf8 or not all(path.isascii() for path in self.paths):
             mail += " SMTPUTF8"
-        return command(mail), [command(f"RCPT TO:<{path}>") for path in self.envelope.recipients], command("DATA")
+        return command(mail), [command(f"RCPT TO:<{path}>") for path in self.paths], command("DATA")
 
     def _exchange(self, commands: Sequence[bytes]) -> list[Reply]:
         """Write the commands, in batches if they may be pipelined, and read a reply for each.
 
         Stops early at a refused MAIL, and before a DATA that nobody would receive.
         """
-        phases = [Phase.MAIL, *(Phase.RCPT for _ in self.envelope.recipients), Phase.DATA]
+        phases = [Phase.MAIL, *(Phase.RCPT for _ in self.paths), Phase.DATA]
         replies: list[Reply] = []
         for batch in _batches(commands, pipelined="pipelining" in self.session.features):
             if phases[len(replies)] is Phase.DATA and self._is_decided:
@@ -160,7 +169,7 @@ class _Transaction:
         if answer.phase is Phase.MAIL:
             self.decide(answer)
         elif row.scope is Scope.RECIPIENT:
-            self.answers.setdefault(self.envelope.recipients[place - 1], answer)
+            self.answers.setdefault(self.paths[place - 1], answer)
         elif not self._is_decided:
             # It concerns the whole letter, or the relay: nothing else is to be said in this session.
             raise SessionFailed(answer.phase, answer.met)
@@ -174,18 +183,25 @@ class _Transaction:
         return len(self.answers) == len(self.envelope.recipients)
 
     def _is_complete(self, replies: Sequence[Reply]) -> bool:
-        return len(replies) == 2 + len(self.envelope.recipients)
+        return len(replies) == 2 + len(self.paths)
 
     def _leave(self, replies: Sequence[Reply]) -> None:
         """Nothing is to be sent: leave the session in step for the next letter."""
         if self._is_complete(replies):
             self.decide(Answer(Phase.DATA, replies[-1]))
             if replies[-1].code == 354:
-                # Pipelined, and a lenient relay waits for content though it refused everybody: it gets an empty one.
-                self.session.write(_END, Phase.IDLE)
-                self.session.read(Phase.IDLE)
-        if replies[-1].code == 421 or not self.session.is_alive():
+                self._leave_data(replies)
+        if self.session.is_usable and (replies[-1].code == 421 or not self.session.is_alive()):
             self.session.close()
+
+    def _leave_data(self, replies: Sequence[Reply]) -> None:
+        """Pipelined, and a lenient relay waits for content though nobody is to get any."""
+        if any(reply.is_positive for reply in replies[1:-1]):
+            # It would take the empty content for a letter to them.
+            self.session.close()
+            return
+        self.session.write(_END, Phase.IDLE)
+        self.session.read(Phase.IDLE)
 
     def _write_content(self, enter_window: Callable[[], bool]) -> None:
         head, tail = _split(list(stuffed(self.content)))
@@ -201,9 +217,10 @@ class _Transaction:
             raise self._early_reply() or failed from None
 
     def _early_reply(self) -> SessionFailed | None:
-        """A relay that hangs up in the middle of the content may have said why: that is its answer."""
-        with contextlib.suppress(SessionFailed):
-            return SessionFailed(Phase.BODY, self.session.read(Phase.BODY))
+        """A relay that stops in the middle of the content may have said why: that is its answer."""
+        if self.session.has_leftover:
+            with contextlib.suppress(SessionFailed):
+                return SessionFailed(Phase.BODY, self.session.read(Phase.BODY))
         return None
 
 

@@ -14,6 +14,7 @@ _LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
 _LINE_MAX = 4096  # octets; RFC 5321 §4.5.3.1.5 asks for 512
 _REPLY_MAX = 64 * 1024
 _BLOCK = 16 * 1024
+_WRITE_BLOCK = 64 * 1024
 
 
 class SessionFailed(Exception):
@@ -53,12 +54,19 @@ class Wire:
     def write(self, octets: bytes, phase: Phase, timeout_s: float) -> None:
         """Write all octets.
 
+        Args:
+            octets: what is written.
+            phase: where we are, for the answer if it fails.
+            timeout_s: for each block, so that a large content has its time on a slow line (RFC 5321 §4.5.3.2.5).
+
         Raises:
             SessionFailed: the connection was lost, or they were not taken in time.
         """
         self.sock.settimeout(timeout_s)
+        view = memoryview(octets)
         try:
-            self.sock.sendall(octets)
+            for start in range(0, len(view), _WRITE_BLOCK):
+                self.sock.sendall(view[start : start + _WRITE_BLOCK])
         except TimeoutError:
             raise SessionFailed(phase, Silence.TIMEOUT, f"the relay took no octets for {timeout_s:g} s") from None
         except OSError as error:

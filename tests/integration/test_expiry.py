@@ -1,0 +1,68 @@
+"""expires_in, and giving up: what is worthless is never sent."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from house import House, NewHouse, desk
+from postroom import LetterState, RecipientState
+from postroom_worker.dev.capture import greylisted
+from postroom_worker.dev.server import wait_until
+from scripted_relay import Session, say, scripted_relay
+
+
+def test_a_letter_that_expired_before_a_worker_came_is_never_sent(new_house: NewHouse) -> None:
+    here = new_house()
+    receipt = here.postroom.send_letter(["reset@example.com", "copy@example.com"], "code 1234", expires_in=0.01)
+    wait_until(lambda: here.ledger.now_ms() / 1000 > receipt.status().accepted_at + 0.01, "its time is over")
+    here.worker()
+    status = receipt.wait()
+    assert status.state is LetterState.FAILED
+    assert {each.state for each in status.recipients.values()} == {RecipientState.EXPIRED}
+    assert "expires_in" in status.reason
+    assert here.relay.named == {}
+    assert here.events(receipt) == ["queued", "expired"]
+
+
+def test_a_deferred_letter_is_not_retried_beyond_its_time(shared: House) -> None:
+    shared.answers["slow-grey@example.com"] = greylisted(1000)
+    receipt = shared.postroom.send_letter(["slow-grey@example.com", "quick@example.com"], "hi", expires_in=0.6)
+    status = receipt.wait()
+    assert status.state is LetterState.PARTIAL
+    assert status.recipients["quick@example.com"].state is RecipientState.ACCEPTED
+    late = status.recipients["slow-grey@example.com"]
+    assert late.state is RecipientState.EXPIRED
+    assert late.reply.startswith("451 4.7.1"), "what the server last said stays"
+    assert shared.accepted(receipt) == {"quick@example.com": 1}
+
+
+def test_a_letter_that_expires_on_the_way_is_withheld_before_its_end(redis_url: str) -> None:
+    def expire_first(session: Session) -> None:
+        wait_until(lambda: here.ledger.now_ms() / 1000 > receipt.status().accepted_at + 1, "its time is over")
+        say("354 go ahead")(session)
+
+    with scripted_relay({"data": expire_first}) as relay, desk(redis_url, relay.url) as here:
+        receipt = here.accept("on-the-way@example.com", expires_in=1)
+        status = here.deliver(receipt)
+        assert relay.verbs[-1] == "DATA", "it was as good as sent"
+        assert relay.accepted == {}
+    assert status.state is LetterState.FAILED
+    assert status.recipients["on-the-way@example.com"].state is RecipientState.EXPIRED
+
+
+def test_the_time_of_a_scheduled_letter_counts_from_when_it_is_sent(shared: House) -> None:
+    moment = datetime.now(UTC) + timedelta(seconds=1)
+    receipt = shared.postroom.send_letter("scheduled-reset@example.com", "hi", send_at=moment, expires_in=60)
+    assert receipt.wait().state is LetterState.SENT
+
+
+def test_a_letter_deferred_for_too_long_is_given_up(new_house: NewHouse) -> None:
+    here = new_house(POSTROOM_GIVE_UP_S="0.6")
+    here.answers["never@example.com"] = greylisted(1000)
+    here.worker()
+    receipt = here.postroom.send_letter(["never@example.com"], "hi")
+    status = receipt.wait()
+    assert status.state is LetterState.FAILED
+    assert status.recipients["never@example.com"].state is RecipientState.EXPIRED
+    assert status.reason.startswith("given up")
+    assert here.accepted(receipt) == {}
