@@ -8,6 +8,7 @@ from typing import Any
 
 from amqp.exceptions import ChannelError
 from celery import Celery
+from kombu.exceptions import OperationalError
 
 from postroom.ledger import Bell
 from postroom.settings import Settings
@@ -85,10 +86,19 @@ class Bells:
             OSError or kombu's OperationalError: the broker is away.
         """
         with self._app.connection_for_write() as connection:
-            channel: Any = connection.default_channel
             try:
-                return not any(
-                    channel.queue_declare(queue, passive=True).message_count for queue in (QUEUE, BULK_QUEUE)
-                )
-            except ChannelError:  # a queue that nobody declared yet
-                return False
+                connection.ensure_connection(max_retries=1, interval_start=0)
+                return not any(_waiting(connection, queue) for queue in (QUEUE, BULK_QUEUE))
+            except connection.connection_errors as error:
+                raise OperationalError(str(error)) from error
+
+
+def _waiting(connection: Any, queue: str) -> int:
+    """Return how many bells wait in a queue."""
+    # A channel of its own: RabbitMQ closes the one that asked for a queue that is not there.
+    with connection.channel() as channel:
+        try:
+            return int(channel.queue_declare(queue, passive=True).message_count)
+        except ChannelError:
+            # Nobody declared it yet; or it is empty, for Redis keeps no empty list.
+            return 0

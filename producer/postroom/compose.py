@@ -22,9 +22,11 @@ def shape(
     inline: Sequence[Part] = (),
     attachments: Sequence[Part] = (),
 ) -> Part:
-    """Return the one part that holds them all. At least one of text, html and calendar is needed."""
+    """Return the one part that holds them all. There is at least one, and without html nothing inline."""
     shown = _multipart("related", [html, *inline], type=html.content_type) if html and inline else html
     bodies = [body for body in (text, shown, calendar) if body is not None]
+    if not bodies:
+        return _multipart("mixed", attachments)
     body = bodies[0] if len(bodies) == 1 else _multipart("alternative", bodies)
     if calendar:
         # Readers that know no invitations show the file.

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, TypeVar
 from urllib.parse import quote
 
-from postroom import header
+from postroom import header, ready
 from postroom.address import Mailbox, parse_mailbox
-from postroom.errors import InvalidLetter, Problems, invalid
+from postroom.errors import InvalidLetter, Problem, Problems, invalid
 from postroom.letter_id import check_id, id_of_key, new_id
 from postroom.part import Part, make_attachment, make_inline, make_mime_part
-from postroom.part_rules import WRITTEN_BY_US
+from postroom.part_rules import MOST_PARTS, WRITTEN_BY_US
 
 Attachment = str | Path | tuple[str, bytes] | IO[bytes] | Part
 Headers = Mapping[str, str] | Iterable[tuple[str, str]]
@@ -27,10 +28,15 @@ PRIORITIES = ("normal", "bulk")
 POLICIES = ("resend", "hold")
 KEY_MAX = 256
 HEADERS_MAX = 1000
+TAGS_MAX = 100
+URLS_MAX = 20
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_BLOCK = 1024 * 1024
 _LAST_MS = 253_370_764_800_000  # the year 9999, beyond which no Date can be written
 _METHOD = re.compile(r"^METHOD:([A-Za-z-]{1,40})\s*$", re.MULTILINE | re.IGNORECASE)
 _URL = re.compile(r"(?:https://|mailto:)[^\x00-\x20\x7f-\x9f<>\ud800-\udfff\s]{1,900}")
 _WORD = re.compile(r"[\w.:@+-]{1,64}", re.ASCII)
+_OF_A_PART = frozenset({"content-id", "content-description", "content-disposition"})
 
 
 def author(value: str | tuple[str, str] | Mailbox, field: str) -> Mailbox:
@@ -49,11 +55,9 @@ def headers(value: Headers | None, field: str) -> Pairs:
     """Further header fields, in order."""
     if value is None:
         return ()
-    if isinstance(value, str):
-        raise invalid(field, "it is a string", "give a mapping, or pairs of name and value")
-    pairs = list(value.items() if isinstance(value, Mapping) else value)
-    if len(pairs) > HEADERS_MAX:
-        raise invalid(field, f"there are {len(pairs)} of them", f"give at most {HEADERS_MAX}")
+    if isinstance(value, str | bytes | bytearray) or not isinstance(value, Iterable):
+        raise invalid(field, f"it is {type(value).__name__}", "give a mapping, or pairs of name and value")
+    pairs = _at_most(HEADERS_MAX, value.items() if isinstance(value, Mapping) else value, field)
     problems = Problems()
     seen: set[str] = set()
     for place, pair in enumerate(pairs):
@@ -71,18 +75,20 @@ def _header(pair: tuple[str, str], field: str, seen: set[str]) -> str:
     field = f"headers[{name!r}]"
     if key in WRITTEN_BY_US:
         raise invalid(field, "this field is not the caller's to write", WRITTEN_BY_US[key])
+    if key in _OF_A_PART:
+        raise invalid(field, "this field is a part's", "make the part with make_mime_part, and give it there")
     if key in seen and key in header.SINGLE:
         raise invalid(field, "it is given twice", "give it once (RFC 5322 §3.6)")
     header.field_octets(name, value, field)
     return key
 
 
-def message(value: str | Part | IO[bytes] | IO[str] | None, field: str) -> Part | None:
+def message(value: str | Part | IO[bytes] | IO[str] | None, field: str, max_octets: int) -> Part | None:
     """The body: a text, a file with the text, or a part."""
     if value is None or isinstance(value, Part):
         return value
     if not isinstance(value, str):
-        value = _read(value, field)
+        value = _read(value, field, max_octets)
     return _renamed(lambda: make_mime_part(text=value), field)
 
 
@@ -95,10 +101,14 @@ def html(value: str | Part | None, field: str) -> Part | None:
     return _renamed(lambda: make_mime_part(text=value, content_type="text/html"), field)
 
 
-def same(value: Part | None, field: str) -> Part | None:
-    """A part that is made already."""
-    if value is not None and not isinstance(value, Part):
-        raise invalid(field, f"it is {type(value).__name__}", "give a part")
+def ready_message(value: Part | None, field: str) -> Part | None:
+    """A whole message, to be sent as it is."""
+    if value is None:
+        return None
+    if not isinstance(value, Part) or value.content_type != "message/rfc822":
+        raise invalid(field, "it is no message/rfc822 part", "use Letter.from_bytes")
+    if isinstance(value.content, bytes):
+        ready.check(value.content, field)
     return value
 
 
@@ -111,9 +121,11 @@ def flag(value: bool, field: str) -> bool:
 
 def calendar(value: str | bytes | Part | None, field: str) -> Part | None:
     """An invitation: the text of an .ics file, which says its method itself (RFC 5546, RFC 6047 §2.4)."""
+    if isinstance(value, Part) and value.content_type != "text/calendar":
+        raise invalid(field, f"it is a {value.content_type} part", "give one of text/calendar, or attach it")
     if value is None or isinstance(value, Part):
         return value
-    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    text = _decoded(value, field) if isinstance(value, bytes) else value
     if not isinstance(text, str) or not text.lstrip("\ufeff\r\n ").upper().startswith("BEGIN:VCALENDAR"):
         raise invalid(field, "it does not begin with BEGIN:VCALENDAR", "give the text of an .ics file")
     method = _METHOD.search(text)
@@ -125,7 +137,10 @@ def list_unsubscribe(value: str | Iterable[str] | None, field: str) -> Pairs:
     """The header fields by which a reader's program unsubscribes (RFC 2369 §3.2), at one click if it can (RFC 8058)."""
     if value is None:
         return ()
-    urls = [_unsubscribe_url(each, field) for each in ([value] if isinstance(value, str) else value)]
+    given: Iterable[str] = (value,) if isinstance(value, str) else value
+    if isinstance(given, bytes) or not isinstance(given, Iterable):
+        raise invalid(field, f"it is {type(value).__name__}", "give a URL, or a list of them")
+    urls = [_unsubscribe_url(each, field) for each in _at_most(URLS_MAX, given, field)]
     if not urls:
         return ()
     pairs = [("List-Unsubscribe", ", ".join(f"<{url}>" for url in urls))]
@@ -136,19 +151,42 @@ def list_unsubscribe(value: str | Iterable[str] | None, field: str) -> Pairs:
 
 def _unsubscribe_url(value: str, field: str) -> str:
     if not isinstance(value, str) or not _URL.fullmatch(value):
-        problem = f"{str(value)[:80]!r} is no https: or mailto: URL"
+        problem = f"{shown(value)} is no https: or mailto: URL"
         raise invalid(field, problem, "give one, blanks and the like percent-encoded")
     return quote(value, safe="!#$%&'()*+,/:;=?@[]~._-")
 
 
-def _read(value: Any, field: str) -> str:
-    if not hasattr(value, "read"):
+def _read(value: Any, field: str, max_octets: int) -> str:
+    if not callable(getattr(value, "read", None)):
         raise invalid(field, f"it is {type(value).__name__}", "give a str, a part, or an open file")
-    octets = value.read()
+    octets = bytearray()
+    while block := _block(value, field):
+        # What no file with the right encoding gives is found when all is decoded.
+        octets += block.encode("utf-8", "surrogatepass") if isinstance(block, str) else block
+        if len(octets) > max_octets:
+            raise invalid(field, f"it is longer than {max_octets} octets", "send less, or a link")
+    return _decoded(bytes(octets), field)
+
+
+def _block(file: Any, field: str) -> str | bytes:
     try:
-        return octets if isinstance(octets, str) else bytes(octets).decode("utf-8")
+        block = file.read(_BLOCK)
+    except UnicodeDecodeError:
+        raise invalid(
+            field, "it is not in the encoding that it was opened with", "open it with the right one"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise invalid(field, f"it cannot be read: {error}", "give an open, readable file") from None
+    if not isinstance(block, str | bytes):
+        raise invalid(field, f"it gives {type(block).__name__}", "give a file that is open for reading")
+    return block
+
+
+def _decoded(octets: bytes, field: str) -> str:
+    try:
+        return octets.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise invalid(field, f"octet {error.start} is not UTF-8", "decode the file yourself, and give a str") from None
+        raise invalid(field, f"octet {error.start} is not UTF-8", "decode it yourself, and give a str") from None
 
 
 def _renamed(make: Callable[[], Part], field: str) -> Part:
@@ -156,24 +194,23 @@ def _renamed(make: Callable[[], Part], field: str) -> Part:
     try:
         return make()
     except InvalidLetter as error:
-        first = error.problems[0]
-        raise invalid(field, first.problem, first.remedy) from None
+        raise InvalidLetter(Problem(field, each.problem, each.remedy) for each in error.problems) from None
 
 
 def attachments(value: Attachment | Iterable[Attachment], field: str, max_octets: int) -> tuple[Part, ...]:
     """Paths, pairs, open files or parts; one, or many."""
     one = isinstance(value, str | Path | Part) or hasattr(value, "read")
-    if not one and isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], bytes | bytearray):
-        one = True
+    if not one and isinstance(value, tuple) and len(value) == 2:
+        one = isinstance(value[1], bytes | bytearray | memoryview)
     if one:
         value = (value,)  # type: ignore[assignment]
-    if isinstance(value, bytes) or not isinstance(value, Iterable):
+    if isinstance(value, bytes | bytearray | memoryview | Mapping) or not isinstance(value, Iterable):
         raise invalid(
             field, f"it is {type(value).__name__}", "give a list of paths, (file name, octets) pairs or parts"
         )
     problems = Problems()
     parts = []
-    for place, item in enumerate(value):
+    for place, item in enumerate(_at_most(MOST_PARTS, value, field)):
         with problems.collecting():
             parts.append(make_attachment(item, f"{field}[{place}]", max_octets))  # type: ignore[arg-type]
     problems.raise_if_any()
@@ -190,7 +227,7 @@ def inline(value: Mapping[str, Attachment] | None, field: str, max_octets: int) 
     parts = []
     for cid, item in value.items():
         with problems.collecting():
-            parts.append(make_inline(cid, item, f"{field}[{cid!r}]", max_octets))
+            parts.append(make_inline(cid, item, f"{field}[{shown(cid)}]", max_octets))
     problems.raise_if_any()
     return tuple(parts)
 
@@ -210,15 +247,16 @@ def name_of_relay(value: str | None, field: str) -> str | None:
 def word(value: str, field: str) -> str:
     """A tag, or another word that ends up in keys and lists."""
     if not isinstance(value, str) or not _WORD.fullmatch(value):
-        raise invalid(field, f"{str(value)[:80]!r} is no word", "use 1 to 64 ASCII letters, digits, and _ . : @ + -")
+        raise invalid(field, f"{shown(value)} is no word", "use 1 to 64 ASCII letters, digits, and _ . : @ + -")
     return value
 
 
 def tags(value: str | Iterable[str], field: str) -> tuple[str, ...]:
     """Words to find letters by, each once."""
-    if not isinstance(value, Iterable):
+    if isinstance(value, bytes | bytearray | Mapping) or not isinstance(value, Iterable):
         raise invalid(field, f"it is {type(value).__name__}", "give a list of words")
-    return tuple(dict.fromkeys(word(each, field) for each in ([value] if isinstance(value, str) else value)))
+    words = [value] if isinstance(value, str) else _at_most(TAGS_MAX, value, field)
+    return tuple(dict.fromkeys(word(each, field) for each in words))
 
 
 def moment_ms(value: datetime | int | None, field: str) -> int | None:
@@ -228,7 +266,7 @@ def moment_ms(value: datetime | int | None, field: str) -> int | None:
     if isinstance(value, datetime):
         if value.utcoffset() is None:
             raise invalid(field, "it has no time zone", "give an aware datetime, such as datetime.now(UTC)")
-        value = int(value.timestamp() * 1000)
+        value = (value - _EPOCH) // timedelta(milliseconds=1)
     if not isinstance(value, int) or isinstance(value, bool):
         raise invalid(field, f"it is {type(value).__name__}", "give an aware datetime")
     if not 0 <= value < _LAST_MS:
@@ -245,7 +283,7 @@ def span_ms(value: float | timedelta | None, field: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise invalid(field, f"it is {type(value).__name__}", "give seconds, or a timedelta")
     if not 0 < value < _LAST_MS / 1000:  # NaN is neither
-        raise invalid(field, f"{value!r} is no span of time", "give a number of seconds above 0")
+        raise invalid(field, "it is no span of time", "give a number of seconds above 0, less than 8000 years")
     return max(1, round(value * 1000))
 
 
@@ -254,7 +292,7 @@ def one_of(choices: tuple[str, ...]) -> Callable[[str, str], str]:
 
     def check(value: str, field: str) -> str:
         if value not in choices:
-            raise invalid(field, f"{str(value)[:80]!r} is unknown", f"use {' or '.join(map(repr, choices))}")
+            raise invalid(field, f"{shown(value)} is unknown", f"use {' or '.join(map(repr, choices))}")
         return value
 
     return check
@@ -270,9 +308,11 @@ def key(value: str | None, field: str) -> str | None:
 
 
 def identity(value: tuple[str | None, str | None, int], field: str) -> str:
-    """The id: given, or that of the idempotency key, or a new one of this time."""
+    """The id: given, or that of the idempotency key (which is checked), or a new one of this time."""
     given, idempotency_key, now_ms = value
     if given is not None:
+        if not isinstance(given, str):
+            raise invalid(field, f"it is {type(given).__name__}", "give a str, or leave it out")
         return check_id(given, field)
     return id_of_key(idempotency_key) if idempotency_key else new_id(now_ms)
 
@@ -281,8 +321,30 @@ def date_of(pairs: Pairs) -> int | None:
     """The moment that a Date field of the caller's gives, in milliseconds; None when there is none."""
     for name, value in pairs:
         if name.lower() == "date":
-            try:
-                return int(parsedate_to_datetime(value).timestamp() * 1000)
-            except ValueError:
-                raise invalid("headers['Date']", "it is no date", "write it as RFC 5322 §3.3 says") from None
+            return _date_ms(value, f"headers[{name!r}]")
     return None
+
+
+def _date_ms(value: str, field: str) -> int:
+    try:
+        date = parsedate_to_datetime(value)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        raise invalid(field, "it is no date", "write it as RFC 5322 §3.3 says") from None
+    # RFC 5322 §3.3: -0000 says that the time is UTC, and nothing of the zone it was written in.
+    aware = date if date.tzinfo else date.replace(tzinfo=UTC)
+    return moment_ms(aware, field) or 0
+
+
+def shown(value: object) -> str:
+    """What an error shows of a value: a text's beginning, of anything else what it is."""
+    return repr(value[:80]) if isinstance(value, str) else f"a {type(value).__name__}"
+
+
+_Item = TypeVar("_Item")
+
+
+def _at_most(limit: int, items: Iterable[_Item], field: str) -> list[_Item]:
+    taken = list(islice(items, limit + 1))
+    if len(taken) > limit:
+        raise invalid(field, f"there are more than {limit} of them", f"give at most {limit}")
+    return taken

@@ -10,13 +10,14 @@ from email.utils import format_datetime
 from functools import lru_cache, partial
 from typing import IO, Any, Self
 
-from postroom import clock, compose, header, keywords, letter_json, plain_text
+from postroom import clock, compose, content_type, header, keywords, letter_json, plain_text
 from postroom import ready as ready_messages
-from postroom.address import Address, AddressesInput, Mailbox, mailboxes, parse_addresses
+from postroom.address import Address, AddressesInput, Mailbox, ascii_domain, mailboxes, parse_addresses
 from postroom.envelope import Envelope, forward_paths
 from postroom.errors import InvalidLetter, Problem, Problems
 from postroom.keywords import Attachment, Headers, OnUncertain, Pairs, Priority
 from postroom.part import Part, Stored, make_mime_part
+from postroom.part_rules import MOST_PARTS
 from postroom.settings import Settings, process_settings
 
 
@@ -139,7 +140,8 @@ class Letter:
                 problems.extend(error.problems)
                 object.__setattr__(self, name, None)
 
-        take("id", keywords.identity, (id, idempotency_key, now_ms))
+        take("idempotency_key", keywords.key, idempotency_key)
+        take("id", keywords.identity, (id, self.idempotency_key, now_ms))
         take("from_", keywords.author, limits.from_ if from_ is None else from_)
         take("to", parse_addresses, to)
         take("cc", parse_addresses, cc)
@@ -149,19 +151,18 @@ class Letter:
         take("headers", keywords.headers, headers)
         with problems.collecting():
             unsubscribe = keywords.list_unsubscribe(list_unsubscribe, "list_unsubscribe")
-        take("message", keywords.message, message)
+        take("message", partial(keywords.message, max_octets=limits.letter_max), message)
         take("html", keywords.html, html)
         take("text_from_html", keywords.flag, text_from_html)
         take("calendar", keywords.calendar, calendar)
         take("attachments", partial(keywords.attachments, max_octets=limits.letter_max), attachments)
         take("inline", partial(keywords.inline, max_octets=limits.letter_max), inline)
-        take("ready", keywords.same, ready)
+        take("ready", keywords.ready_message, ready)
         take("envelope_from", keywords.reverse_path, envelope_from)
         take("relay", keywords.name_of_relay, relay)
         take("send_at_ms", keywords.moment_ms, send_at)
         take("expires_in_ms", keywords.span_ms, expires_in)
         take("priority", keywords.one_of(keywords.PRIORITIES), priority)
-        take("idempotency_key", keywords.key, idempotency_key)
         take("on_uncertain", keywords.one_of(keywords.POLICIES), on_uncertain)
         take("tags", keywords.tags, tags)
         take("date_ms", keywords.moment_ms, date_ms)
@@ -170,17 +171,23 @@ class Letter:
         self._check_whole(limits)
 
     def _make_whole(self, now_ms: int, unsubscribe: Pairs) -> None:
-        """Add what follows from what was given: header fields from elsewhere, the text of the html, the date."""
+        """Add what follows from what was given: header fields from elsewhere, the text of the html, the date.
+
+        Raises:
+            InvalidLetter: a field is given twice, or the Date is none.
+        """
         put = partial(object.__setattr__, self)
-        part = self.message
-        lifted = [pair for pair in part.headers if not _is_of_parts(pair)] if part else []
-        if part and lifted:
-            # The fields of a part built by hand are the letter's; those of MIME stay with the part.
-            put("message", replace(part, headers=tuple(filter(_is_of_parts, part.headers))))
+        lifted: list[tuple[str, str]] = []
+        for body in ("message", "html", "calendar"):
+            part = getattr(self, body)
+            if part is not None and (theirs := [pair for pair in part.headers if not _is_of_parts(pair)]):
+                # The fields of a part built by hand are the letter's; those of MIME stay with the part.
+                lifted += theirs
+                put(body, replace(part, headers=tuple(filter(_is_of_parts, part.headers))))
         if unsubscribe or lifted:
             put("headers", keywords.headers([*self.headers, *unsubscribe, *lifted], "headers"))
-        if self.html is not None and part is None and self.text_from_html and isinstance(self.html.content, bytes):
-            text = plain_text.from_html(self.html.text)
+        if self.html is not None and self.message is None and self.text_from_html:
+            text = _text_of(self.html)
             put("message", None if text is None else make_mime_part(text=text))
         given_ms = keywords.date_of(self.headers)
         if given_ms is not None:
@@ -202,16 +209,34 @@ class Letter:
             problem = f"there are {len(recipients)} recipients"
             problems.append(Problem("to", problem, f"send letters of at most {limits.recipients_max} recipients each"))
         problems.extend(self._contradictions())
+        problems.extend(self._excesses(limits))
+        if not problems and self.ready is None and any(part.is_multipart for part in self.parts):
+            # What is built by hand is wrapped: what that makes too deep, the caller learns now.
+            with problems.collecting():
+                self._shape()
+        problems.raise_if_any()
+
+    def _excesses(self, limits: Settings) -> Iterator[Problem]:
         parts = [each for top in self.parts for each in top.walk()]
-        if len(parts) > limits.parts_max:
-            problems.append(Problem("attachments", f"the letter has {len(parts)} parts", f"at most {limits.parts_max}"))
+        # The parts that hold others together, and the copy of a calendar, count too.
+        count = len(parts) + (_ADDED_PARTS if len(parts) > 1 else 0)
+        most = min(limits.parts_max, MOST_PARTS)
+        if count > most:
+            yield Problem("attachments", f"the letter has {count} parts", f"send letters of at most {most} each")
         size = sum(part.size for part in parts)
         if size > limits.letter_max:
             remedy = f"send less than {limits.letter_max} octets (POSTROOM_LETTER_MAX), or a link"
-            problems.append(Problem("attachments", f"the letter is too large: {size} octets", remedy))
-        if sum(len(name) + len(value) for name, value in self.headers) > limits.header_max:
-            problems.append(Problem("headers", "they are too long together", f"at most {limits.header_max} octets"))
-        problems.raise_if_any()
+            yield Problem("attachments", f"the letter is too large: {size} octets", remedy)
+        if self._header_characters() * _OCTETS_A_CHARACTER > limits.header_max:
+            octets = sum(map(len, self.header_fields()))
+            if octets > limits.header_max:
+                problem = f"the header fields have {octets} octets together"
+                yield Problem("headers", problem, f"at most {limits.header_max} (POSTROOM_HEADER_MAX)")
+
+    def _header_characters(self) -> int:
+        written = mailboxes((*self.to, *self.cc, *self.reply_to))
+        count = sum(len(each.name) + len(each.address) for each in written) + len(self.subject or "")
+        return count + sum(len(name) + len(value) for name, value in self.headers)
 
     def _contradictions(self) -> Iterator[Problem]:
         if not self.parts:
@@ -219,11 +244,15 @@ class Letter:
         if self.inline and self.html is None:
             yield Problem("inline", "there is no html that could show it", "give html=, or attachments=")
         richer = self.html or self.calendar
-        if self.message is not None and richer is not None and self.message.content_type != "text/plain":
+        if self.message is not None and richer is not None and self.message.content_type != content_type.TEXT:
             problem = f"a {self.message.content_type} part cannot be the plain alternative of another"
             yield Problem("message", problem, "give a text, or build the whole body by hand")
         if self.ready is not None and len(self.parts) > 1:
             yield Problem("ready", "there is further content beside the ready message", "give one of them")
+        if self.ready is not None:
+            for name in ("headers", "reply_to"):
+                if getattr(self, name):
+                    yield Problem(name, "a ready message is sent as it is", "write it into the message")
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -243,7 +272,7 @@ class Letter:
         for name, value in self.headers:
             if name.lower() == "message-id":
                 return value
-        return f"<{self.id}@{self.from_.domain}>"
+        return f"<{self.id}@{ascii_domain(self.from_.domain, 'from')}>"
 
     def header_fields(self) -> list[bytes]:
         """Return the header fields, complete and in order, but for MIME's; the caller's win over generated ones."""
@@ -273,9 +302,13 @@ class Letter:
         """
         if self.ready is not None:
             content = self.ready.content
-            return [content if isinstance(content, bytes) else read(content)]
-        root = compose.shape(self.message, self.html, self.calendar, self.inline, self.attachments)
-        return compose.message(self.header_fields(), root, self.id, read)
+            if isinstance(content, bytes):
+                return [content]
+            return [ready_messages.check(read(content), "ready")]
+        return compose.message(self.header_fields(), self._shape(), self.id, read)
+
+    def _shape(self) -> Part:
+        return compose.shape(self.message, self.html, self.calendar, self.inline, self.attachments)
 
     def as_bytes(self) -> bytes:
         """Return the whole message, with CRLF line ends."""
@@ -305,42 +338,63 @@ class Letter:
         Raises:
             InvalidLetter: it is no message, or cannot be sent.
         """
-        octets = ready_messages.octets_of(raw) if isinstance(raw, Message) else raw
-        values, part = ready_messages.split(octets)
-        authors = ready_messages.named(values, "sender") or ready_messages.named(values, "from")
-        author = authors[0] if authors else None
-        if envelope_from is None and author is not None:
-            envelope_from = author.address
+        values, part = ready_messages.split(ready_messages.octets_of(raw))
+        if "from_" not in keywords_ or envelope_from is None:
+            authors = ready_messages.named(values, "sender") or ready_messages.named(values, "from")
+            author = authors[0] if authors else None
+            keywords_.setdefault("from_", author)
+            if envelope_from is None and author is not None:
+                envelope_from = author.address
+        keywords_.setdefault("subject", ready_messages.subject(values))
         recipients = ready_messages.named(values, "to", "cc", "bcc") if to is None else to
-        shown = {"from_": author, "subject": ready_messages.subject(values)}
-        return cls(recipients, envelope_from=envelope_from, ready=part, **(shown | keywords_))
+        return cls(recipients, envelope_from=envelope_from, ready=part, **keywords_)
 
     def to_json(self) -> bytes:
         """Return the letter as JSON, with everything in it, as `from_json` and the task ``postroom.accept`` read it."""
         return letter_json.encode(self)[0]
 
     @classmethod
-    def from_json(cls, text: bytes | str, settings: Settings | None = None) -> Self:
+    def from_json(cls, text: bytes | str, settings: Settings | None = None, *, default_id: str | None = None) -> Self:
         """Return the letter that this JSON describes, checked as strictly as at the caller.
+
+        Args:
+            text: the JSON.
+            settings: whose defaults and limits hold; by default those of the process.
+            default_id: the id of a letter that has neither an id nor an idempotency key; by default a new one.
 
         Raises:
             InvalidLetter: it cannot be read, or what it describes cannot be sent.
         """
-        read = letter_json.decode(text)
+        read, problems = letter_json.decode(text)
         send_at, expires_in = read.pop("send_at_ms", None), read.pop("expires_in_ms", None)
-        return cls(
-            **read,
-            send_at=send_at,
-            expires_in=None if expires_in is None else expires_in / 1000,
-            settings=settings,
-        )
+        with problems.collecting():
+            letter = cls(
+                **read,
+                send_at=send_at,
+                expires_in=None if expires_in is None else expires_in / 1000,
+                settings=settings,
+            )
+        problems.raise_if_any()
+        return letter
 
 
 def _is_of_parts(pair: tuple[str, str]) -> bool:
     return pair[0].lower().startswith("content-")
 
 
+def _text_of(html: Part) -> str | None:
+    """A text made of the first html in a body that may be built by hand; None when there is none at hand."""
+    for part in html.walk():
+        if part.content_type == "text/html":
+            return plain_text.from_html(part.text) if isinstance(part.content, bytes) else None
+    return None
+
+
 _UNDISCLOSED = b"To: undisclosed-recipients:;\r\n"
+_ADDED_PARTS = 4
+"""Most that composing adds: mixed, alternative, related, and the copy of a calendar."""
+_OCTETS_A_CHARACTER = 16
+"""Most that a character takes in a header field, in encoded words, with its share of name and line ends."""
 
 
 @lru_cache(maxsize=4)

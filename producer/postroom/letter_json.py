@@ -7,14 +7,16 @@ The keys are the keywords of `Letter`; addresses are strings, and parts are obje
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from postroom.errors import NewerSchema, invalid
-from postroom.part import Part, Stored
+from postroom.errors import InvalidLetter, NewerSchema, Problem, Problems, invalid
+from postroom.part import Part, Stored, make_mime_part
+from postroom.part_rules import DEEPEST, MOST_PARTS
 from postroom.reply import printable
 
 if TYPE_CHECKING:
@@ -102,34 +104,37 @@ def digest(letter: Letter) -> str:
     return hashlib.blake2b(asked, digest_size=16).hexdigest()
 
 
-def decode(text: bytes | str) -> dict[str, Any]:
-    """Return the keywords of `Letter` that this JSON gives.
+def decode(text: bytes | str) -> tuple[dict[str, Any], Problems]:
+    """Return the keywords of `Letter` that this JSON gives, and the problems of its parts.
+
+    In place of a part that cannot be made stands an empty one, so that the other keywords are checked all the same.
 
     Raises:
         NewerSchema: it was written by a newer Postroom.
         InvalidLetter: it is no such JSON: not JSON at all, unknown keys, wrong types, too deep, too large.
     """
+    if not isinstance(text, str | bytes | bytearray):
+        raise invalid("letter", f"it is {type(text).__name__}", "give JSON, as bytes or str")
     if len(text) > SIZE_MAX:
         raise invalid("letter", f"its JSON is {len(text)} octets long", f"write at most {SIZE_MAX}")
     try:
         if _schema.decode(text).schema > SCHEMA:
             raise NewerSchema(f"the letter is of a schema newer than {SCHEMA}: upgrade this worker")
         read = _decoder.decode(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError, MemoryError) as error:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, MemoryError) as error:
         raise invalid(
             "letter", printable(f"it cannot be read: {error}"), "write JSON as docs/letter-json.md says"
         ) from None
     if read.schema != SCHEMA:
         raise invalid("schema", f"{read.schema} is no schema", f"write {SCHEMA}")
     keywords = {name: value for name in _PLAIN if (value := getattr(read, name)) != _DEFAULTS[name]}
-    return keywords | {
-        "message": _body(read.message, "message"),
-        "html": _body(read.html, "html"),
-        "calendar": _body(read.calendar, "calendar"),
-        "ready": _body(read.ready, "ready"),
-        "attachments": tuple(_part(each, f"attachments[{place}]") for place, each in enumerate(read.attachments)),
-        "inline": {each.content_id or "": _part(each, f"inline[{place}]") for place, each in enumerate(read.inline)},
-    }
+    parts = _PartReader()
+    keywords |= {name: parts.body(getattr(read, name), name) for name in ("message", "html", "calendar", "ready")}
+    keywords["attachments"] = tuple(
+        parts.read(each, f"attachments[{place}]") for place, each in enumerate(read.attachments)
+    )
+    keywords["inline"] = parts.inline(read.inline)
+    return keywords, parts.problems
 
 
 class _Schema(msgspec.Struct):
@@ -137,6 +142,7 @@ class _Schema(msgspec.Struct):
 
 
 _schema = msgspec.json.Decoder(_Schema)
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _DIGEST_OVER = 1024
 _PARTS = ("message", "html", "calendar", "ready", "attachments", "inline")
 _PLAIN = tuple(name for name in LetterJson.__struct_fields__ if name not in ("schema", *_PARTS))
@@ -213,21 +219,66 @@ def _letter(letter: Letter, parts: _PartWriter, letter_id: str | None, date_ms: 
     )
 
 
-def _body(read: str | PartJson | None, field: str) -> str | Part | None:
-    return _part(read, field) if isinstance(read, PartJson) else read
+_NOTHING = Part("text/plain", encoding="7bit")
 
 
-def _part(read: PartJson, field: str) -> Part:
+class _PartReader:
+    """Makes parts, and keeps what is wrong with them."""
+
+    def __init__(self) -> None:
+        self.problems = Problems()
+
+    def body(self, read: str | PartJson | None, field: str) -> str | Part | None:
+        return self.read(read, field) if isinstance(read, PartJson) else read
+
+    def inline(self, read: Sequence[PartJson]) -> dict[str, Part]:
+        parts: dict[str, Part] = {}
+        for place, each in enumerate(read):
+            field = f"inline[{place}]"
+            name = each.content_id or ""
+            if not name or name in parts:
+                self.problems.append(
+                    Problem(f"{field}.content_id", "it is missing, or given twice", "give each its own")
+                )
+            parts[name] = self.read(each, field)
+        return parts
+
+    def read(self, read: PartJson, field: str, level: int = 1) -> Part:
+        """Return the part, or an empty one."""
+        if level > DEEPEST:
+            problem = f"there are more than {DEEPEST} levels of parts"
+            self.problems.append(Problem(field, problem, "nest them less deeply"))
+            return _NOTHING
+        if len(read.subparts) > MOST_PARTS:
+            problem = f"there are more than {MOST_PARTS} of them"
+            self.problems.append(Problem(f"{field}.subparts", problem, "send several letters"))
+            return _NOTHING
+        before = len(self.problems)
+        subparts = []
+        for place, each in enumerate(read.subparts):
+            subparts.append(self.read(each, f"{field}.subparts[{place}]", level + 1))
+        if len(self.problems) > before:
+            return _NOTHING
+        try:
+            return _part(read, tuple(subparts))
+        except InvalidLetter as error:
+            self.problems.extend(Problem(f"{field}.{each.field}", each.problem, each.remedy) for each in error.problems)
+            return _NOTHING
+
+
+def _part(read: PartJson, subparts: tuple[Part, ...]) -> Part:
     given = [each for each in (read.text, read.base64, read.stored) if each is not None]
     if len(given) > 1:
-        raise invalid(field, "it has more than one of text, base64 and stored", "give one")
+        raise invalid("text", "there is more than one of text, base64 and stored", "give one")
     content: bytes | Stored = b""
     if read.text is not None:
         content = read.text.encode()
     elif read.base64 is not None:
         content = read.base64
     elif read.stored is not None:
-        content = Stored(read.stored.sha256, read.stored.size)
+        content = _stored(read.stored)
+    if isinstance(content, bytes) and read.encoding is None and not subparts:
+        return _made(read, content)
     return Part(
         content_type=read.type,
         content=content,
@@ -239,5 +290,26 @@ def _part(read: PartJson, field: str) -> Part:
         name=read.name,
         content_id=read.content_id,
         description=read.description,
-        subparts=tuple(_part(each, f"{field}.subparts[{place}]") for place, each in enumerate(read.subparts)),
+        subparts=subparts,
     )
+
+
+def _made(read: PartJson, octets: bytes) -> Part:
+    """A part that leaves to us how it travels, as one does that another program wrote."""
+    return make_mime_part(
+        octets if read.text is None else read.text,
+        content_type=read.type,
+        charset=read.charset,
+        parameters=read.parameters,
+        headers=read.headers,
+        disposition=read.disposition,
+        name=read.name,
+        content_id=read.content_id,
+        description=read.description,
+    )
+
+
+def _stored(read: StoredJson) -> Stored:
+    if not _SHA256.fullmatch(read.sha256) or not 0 <= read.size <= SIZE_MAX:
+        raise invalid("stored", "it is no digest in hexadecimal and a size", "write what Postroom wrote")
+    return Stored(read.sha256, read.size)

@@ -326,12 +326,9 @@ def _content_and_subparts(sources: _Sources, wanted: Wanted) -> tuple[Content, t
         raise invalid(given[0], f"a {kind} part has no content of its own", "give subparts=")
     if isinstance(text, str):
         return contents.of_text(contents.piece(text, start, end), wanted), ()
-    octets = (
-        reading.read(file, max_octets, "file")
-        if file is not None
-        else contents.piece(part_arguments.octets(text), start, end)
-    )
-    return contents.of_octets(octets, wanted), ()
+    if file is not None:
+        return contents.of_octets(reading.read(file, max_octets, "file"), wanted), ()
+    return contents.of_octets(contents.piece(part_arguments.octets(text), start, end), wanted), ()
 
 
 def _subparts(given: Sequence[Part], kind: str) -> tuple[Part, ...]:

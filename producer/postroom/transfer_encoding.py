@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from io import BytesIO
 from struct import Struct
 from typing import Final, Literal
@@ -21,9 +22,8 @@ LONGEST_LINE: Final = 998
 """Octets that a line may have beside its CRLF (RFC 5322 §2.1.1)."""
 
 _COLUMNS: Final = 76
-_OCTETS_A_LINE: Final = _COLUMNS // 4 * 3
-_CUTTERS: Final = tuple((_OCTETS_A_LINE * lines, Struct(f"{_COLUMNS}s" * lines).unpack) for lines in (1024, 64))
-"""How many octets of content make so many lines, and what cuts their base64 into these."""
+_BLOCK: Final = 1024 * _COLUMNS // 4 * 3
+"""Octets that make 1,024 lines of base64."""
 
 _NO_BASE64: Final = re.sub(rb"[A-Za-z0-9+/]", b"", bytes(range(256)))
 _QP_ESCAPED: Final = bytes(range(256)).translate(None, b"\t\r\n " + bytes(range(33, 127)).replace(b"=", b""))
@@ -109,16 +109,22 @@ def decode(encoded: bytes, encoding: str) -> bytes:
 
 
 def _base64_pieces(octets: bytes) -> Iterator[bytes]:
-    # Cutting a block into lines by one call of a struct costs next to nothing beside the base64 itself (measured);
-    # b2a_base64 line by line takes three times as long, a slice a line five times.
-    to_base64, join = binascii.b2a_base64, b"\r\n".join
-    view, start = memoryview(octets), 0
-    for step, cut in _CUTTERS:
-        while len(octets) - start > step:
-            yield join((*cut(to_base64(view[start : start + step], newline=False)), b""))
-            start += step
-    rest = to_base64(view[start:], newline=False)
-    yield join([rest[column : column + _COLUMNS] for column in range(0, len(rest), _COLUMNS)])
+    view = memoryview(octets)
+    for start in range(0, len(octets), _BLOCK):
+        encoded = binascii.b2a_base64(view[start : start + _BLOCK], newline=False)
+        full = (len(encoded) - 1) // _COLUMNS
+        end = () if start + _BLOCK >= len(octets) else (b"",)
+        yield b"\r\n".join((*_cutter(full)(encoded), encoded[full * _COLUMNS :], *end))
+
+
+@lru_cache(maxsize=32)
+def _cutter(lines: int) -> Callable[[bytes], tuple[bytes, ...]]:
+    """Return what cuts so many lines off the start of base64.
+
+    Measured: in one call of a struct that costs little beside the base64 itself. A slice a line makes all of it take
+    five times as long, and b2a_base64 line by line three times.
+    """
+    return Struct(f"{_COLUMNS}s" * lines).unpack_from
 
 
 def _has_only_short_lines(octets: bytes) -> bool:

@@ -484,6 +484,9 @@ def test_what_cannot_be_sent_is_refused_with_every_field_named(arguments: dict[s
         {"content_type": "text/plain", "encoding": "7bit", "name": "inv\u202efdp.exe"},
         {"content_type": "text/plain", "encoding": "7bit", "subparts": (make_mime_part("a"),)},
         {"content_type": "message/rfc822", "encoding": "base64"},
+        {"content_type": "image/png", "encoding": "base64", "content": Stored("../x", 1)},
+        {"content_type": "image/png", "encoding": "base64", "content": Stored("A" * 64, 1)},
+        {"content_type": "image/png", "encoding": "base64", "content": Stored("a" * 64, -1)},
         {"content_type": "multipart/mixed"},
         {"content_type": "multipart/mixed", "content": b"a", "subparts": (make_mime_part("a"),)},
     ],
@@ -597,9 +600,8 @@ def test_file_names_of_any_kind_arrive_in_both_places(given_name: str, kept: str
     again = Part.from_bytes(part.as_bytes())
     assert again.name == kept
     message = read(part)
-    if "=?" not in kept and "\u2028" not in kept:  # the judge decodes the first, and ends the line at the second
-        assert message["content-disposition"].params["filename"] == kept
-        assert message["content-type"].params["name"] == kept
+    assert message["content-disposition"].params["filename"] == kept
+    assert message["content-type"].params["name"] == kept
 
 
 def test_a_file_name_on_disk_that_is_not_utf_8_needs_another(tmp_path: Path) -> None:
@@ -748,6 +750,7 @@ def test_a_reader_gets_what_was_put_in(tree: Part) -> None:
         assert octets == part.content
         assert entity.get_content_charset() == part.charset
         assert entity.get_content_disposition() == part.disposition
+        assert entity.get_filename() == part.name
 
 
 @settings(max_examples=200)
@@ -771,3 +774,4 @@ def test_a_name_arrives_and_is_never_a_path(name: str) -> None:
     assert re.search(r"[/\\\u202a-\u202e\u2066-\u2069]", part.name) is None
     assert name.rstrip("/\\").endswith(part.name[-1]) or re.search("[\u202a-\u202e\u2066-\u2069]", name)
     assert Part.from_bytes(part.as_bytes()).name == part.name
+    assert read(part)["content-disposition"].params["filename"] == part.name

@@ -239,6 +239,12 @@ def test_stored_content_that_does_not_fit_its_encoding_never_leaves(octets: byte
         render(part, "letter", lambda _: octets)
 
 
+def test_stored_content_of_another_size_never_leaves() -> None:
+    part = Part("application/pdf", Stored("e" * 64, 3), encoding="base64")
+    with pytest.raises(InvalidLetter, match="3 octets"):
+        render(part, "letter", lambda _: b"four")
+
+
 def test_a_part_in_many_letters_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     part = make_mime_part("größe " * 100)
     attachment = make_mime_part(b"\0" * 1_000_000)

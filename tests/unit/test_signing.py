@@ -1,4 +1,4 @@
-"""DKIM: others verify what we sign. The judges: a verifier written after the RFC, Perl's Mail::DKIM, node's mailauth."""
+"""DKIM: others verify what we sign. Judges: a verifier written after the RFC, Mail::DKIM, mailauth."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ LETTERS = {
     "dots": letter(".\n..\n.end"),
     "not ASCII": letter("Grüße\n", subject="Grüße " * 30, from_=("Bób " * 60, "bob@example.org"), to=[("Ü", "a@x.de")]),
     "SMTPUTF8": letter(from_="bøb@example.org", to="ü@example.com"),
-    "long words": letter("x" * 5000, headers={"X-Y": "y" * 900, "References": " ".join([f"<{n}@x.y>" for n in range(99)])}),
+    "long words": letter("x" * 5000, headers={"X-Y": "y" * 900, "References": " ".join(["<12345@example.org>"] * 99)}),
     "of a list": letter(list_unsubscribe=["https://x.example/u?" + "q" * 600, "mailto:u@x.example"]),
     "bodies": letter(html="<p>Grüße</p>\n" * 99, calendar="BEGIN:VCALENDAR\nMETHOD:REQUEST\nEND:VCALENDAR\n"),
     "attachments": letter(attachments=[("a.bin", bytes(range(256)) * 2000), ("Ü.txt", b"a  b \n\n"), ("0", b"")]),
@@ -83,7 +83,7 @@ LETTERS = {
     "ready": Letter.from_bytes(READY),
     "ready, signed already": Letter.from_bytes(b"DKIM-Signature: v=1; a=rsa-sha256; d=x.y; s=z; b=\r\n" + READY),
     "ready, no body": Letter.from_bytes(b"From: bob@example.org\r\nTo: a@example.com\r\n\r\n"),
-    "ready, repeated fields": Letter.from_bytes(b"Resent-To: a@x.y\r\nResent-To: b@x.y\r\nCc: a@x.y\r\ncc: b@x.y\r\n" + READY),
+    "ready, repeated fields": Letter.from_bytes(b"Resent-To: a@x.y\r\nresent-to: b@x.y\r\nCc: a@x.y\r\n" + READY),
 }  # fmt: skip
 
 
@@ -228,7 +228,8 @@ def test_chunks_may_be_cut_anywhere() -> None:
 def test_a_key_signs_for_the_authors_of_its_domain(author: str, domain: str, subdomains: bool, is_signed: bool) -> None:
     key = replace(ED25519, domain=domain, subdomains=subdomains)
     message = Letter.from_bytes(f"From: {author}\r\n\r\nHi\r\n".encode(), to="a@example.com", envelope_from="")
-    assert sign(message, [key]).startswith(f"DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed; d={domain}".encode()) is is_signed  # fmt: skip
+    found = re.findall(rb"\sd=([^;]+);", sign(message, [key]))
+    assert found == ([domain.encode()] if is_signed else [])
 
 
 def test_the_author_is_the_one_that_the_reader_sees() -> None:

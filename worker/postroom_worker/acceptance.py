@@ -7,12 +7,10 @@ import json
 import logging
 from typing import Any
 
-from postroom import clock
 from postroom.bell import Bells
-from postroom.errors import InvalidLetter
+from postroom.errors import InvalidLetter, NewerSchema
 from postroom.ledger import NewLetter
 from postroom.letter import Letter
-from postroom.letter_id import new_id
 from postroom.reply import printable
 from postroom.sending import Postroom
 from postroom.states import LetterState
@@ -21,28 +19,30 @@ from postroom_worker.delivery import Office
 log = logging.getLogger("postroom")
 
 
-def accept_letter(office: Office, bells: Bells, letter: Any) -> str:
+def accept_letter(office: Office, bells: Bells, letter: Any, message_id: str) -> str:
     """Accept a letter, or put it aside as `rejected` with its error.
 
     Args:
         office: where it is recorded.
         bells: rung for it.
         letter: its JSON, as text or as an object.
+        message_id: the queue message's own id: one that comes twice, as the broker's may, is one letter all the same.
 
     Returns:
         its id.
 
     Raises:
-        NewerSchema: it is left to newer workers.
-        InvalidLetter: it was put aside; the error says why, and its id.
-        LedgerUnavailable: Redis is away; it was not accepted.
+        NewerSchema: it was put aside: it is for newer workers.
+        InvalidLetter: it was put aside; the error says why.
+        LedgerUnavailable: Redis is away; it may have been accepted, and trying again is safe.
     """
     text = letter if isinstance(letter, str) else json.dumps(letter)
+    digest = hashlib.blake2b(message_id.encode("utf-8", "replace"), digest_size=16).hexdigest()
     try:
-        made = Letter.from_json(text, office.settings)
+        made = Letter.from_json(text, office.settings, default_id=f"task-{digest}")
         return Postroom(office.settings, ledger=office.ledger, bells=bells).send(made).id
-    except InvalidLetter as error:
-        letter_id = new_id(clock.wall_ms())
+    except (InvalidLetter, NewerSchema) as error:
+        letter_id = f"rejected-{digest}"
         office.ledger.accept(
             NewLetter(
                 id=letter_id,

@@ -11,13 +11,14 @@ from typing import TypeVar
 from postroom import clock
 from postroom.envelope import Envelope
 from postroom.errors import InvalidLetter, LedgerUnavailable, NewerSchema
-from postroom.ledger import Claim, Finish, Ledger, pauses
+from postroom.ledger import Claim, Finish, Ledger
 from postroom.letter import Letter
 from postroom.part import Stored
 from postroom.settings import Settings
 from postroom.states import LetterState
 from postroom_worker import settlement
 from postroom_worker.backoff import Backoff
+from postroom_worker.breaker import Breaker
 from postroom_worker.lease import Leases
 from postroom_worker.outcome import Answer, Outcome, outcome
 from postroom_worker.relay import Relay
@@ -49,7 +50,7 @@ class Office:
     pool: Pool
     leases: Leases
     rules: Rules
-    relay_backoff: Backoff
+    breaker: Breaker
     worker: str
 
     @classmethod
@@ -59,16 +60,17 @@ class Office:
         Raises:
             InvalidSettings: the relay's URL, or a key that letters are signed with, cannot be read.
         """
+        relay = Relay.from_url(settings.relay_url)
         pool = Pool(Manner.of(settings), idle_s=settings.session_idle_s, letters=settings.session_letters)
         return cls(
             settings=settings,
             ledger=ledger,
-            relay=Relay.from_url(settings.relay_url),
+            relay=relay,
             keys=read_keys(settings.dkim),
             pool=pool,
             leases=Leases(ledger, max(0.2, settings.lease_s / 4), pool.close_idle),
             rules=Rules(Backoff.of_letters(settings), ledger.times, settings.pauses_max),
-            relay_backoff=Backoff.of_relays(settings),
+            breaker=Breaker(ledger.redis, relay, Backoff.of_relays(settings)),
             worker=worker,
         )
 
@@ -108,13 +110,14 @@ def deliver(office: Office, letter_ids: Sequence[str]) -> list[Delivered]:
 def _deliver(office: Office, claim: Claim) -> Delivered:
     try:
         finish = _attempt(office, claim)
+        is_recorded = _until_recorded(lambda: office.ledger.finish(claim, finish), claim.letter_id)
     except ClaimLost:
         return Delivered(claim.letter_id, "stale", "the claim was lost", is_ours=False)
     finally:
         office.leases.end(claim)
-    if not _until_recorded(lambda: office.ledger.finish(claim, finish), claim.letter_id):
+    if not is_recorded:
         log.warning("letter %s: finished too late, the claim was lost", claim.letter_id)
-    elif finish.state is LetterState.SENT:
+    elif finish.state is LetterState.SENT and claim.contents:
         _drop_contents(office, claim)
     return Delivered(claim.letter_id, finish.state, why(finish), finish.wait_ms)
 
@@ -127,7 +130,7 @@ def _attempt(office: Office, claim: Claim) -> Finish:
     if late:
         return settlement.expire(claim, office.rules, late)
     try:
-        pause = pauses.look(office.ledger.redis, office.relay.name)
+        pause = office.breaker.look()
         if pause is not None:
             spread_ms = int(pause.left_ms * random.random() / 2)  # noqa: S311  (not all at once)
             return settlement.wait(
@@ -204,29 +207,14 @@ def _is_overflow(answer: Answer) -> bool:
 
 def _settle(office: Office, claim: Claim, answers: Answers, took_ms: int) -> Finish:
     paused = next((a for a in answers.values() if outcome(a).outcome is Outcome.PAUSE_RELAY), None)
-    pause_ms = _pause(office, paused) if paused else 0
+    pause_ms = office.breaker.trip(paused) if paused else 0
     attempt = Attempt(office.relay.name, office.worker, took_ms, answers)
     return settlement.settle(claim, attempt, office.rules, random.random(), pause_ms)  # noqa: S311  (jitter)
 
 
-def _pause(office: Office, answer: Answer) -> int:
-    """Leave the relay alone, for all workers; returns for how long."""
-
-    def wait_ms_of(times: int) -> int:
-        return office.relay_backoff.wait_ms(times, random.random())  # noqa: S311  (jitter)
-
-    try:
-        wait_ms = pauses.pause(office.ledger.redis, office.relay.name, str(answer), wait_ms_of)
-    except LedgerUnavailable:
-        return wait_ms_of(1)
-    level = logging.ERROR if outcome(answer).alert else logging.WARNING
-    log.log(level, "relay %s is left alone for %.0f s: %s", office.relay, wait_ms / 1000, answer)
-    return wait_ms
-
-
 def _drop_contents(office: Office, claim: Claim) -> None:
     try:
-        office.ledger.drop_contents(claim.letter_id)
+        office.ledger.contents.drop(claim.letter_id, claim.contents)
     except LedgerUnavailable as error:
         log.warning("letter %s: its contents are dropped later (%s)", claim.letter_id, error)
 

@@ -5,35 +5,45 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from celery.exceptions import Ignore, Retry
+from celery import Task
+from celery.exceptions import Ignore, Reject, Retry
 from celery.signals import worker_process_shutdown, worker_shutdown
 
+from postroom import clock
 from postroom.bell import ACCEPT, DELIVER, Bells
-from postroom.errors import InvalidLetter, PostroomError
+from postroom.errors import InvalidLetter, LedgerUnavailable, NewerSchema, PostroomError
+from postroom.letter_id import check_id
 from postroom.states import LetterState
 from postroom_worker.acceptance import accept_letter
 from postroom_worker.app import app
 from postroom_worker.delivery import Delivered, deliver
 from postroom_worker.office import office
 
+_AWAY_S = 1.0
+
 
 class NotDelivered(PostroomError):
     """The letter, or a part of its recipients, was refused or given up: the reply that decided."""
 
 
-@app.task(name=DELIVER, throws=(NotDelivered,), max_retries=None)
+@app.task(name=DELIVER, throws=(NotDelivered, InvalidLetter), max_retries=None)
 def deliver_letters(letter_ids: list[str]) -> dict[str, Any]:
     """Deliver letters by their ids. One alone shows its outcome as the task's state; several return them all."""
-    delivered = deliver(office(), [str(each) for each in letter_ids])
+    delivered = deliver(office(), [check_id(each, "letter_ids") for each in letter_ids])
     if len(delivered) == 1:
         return _shown(delivered[0])
     return {each.letter_id: each.state for each in delivered}
 
 
-@app.task(name=ACCEPT, throws=(InvalidLetter,))
-def accept(letter: Any) -> str:
+@app.task(name=ACCEPT, bind=True, throws=(InvalidLetter, NewerSchema))
+def accept(self: Task[..., str], letter: Any) -> str:
     """Accept a letter given as JSON, from applications without the library; returns its id."""
-    return accept_letter(office(), Bells(app), letter)
+    try:
+        return accept_letter(office(), Bells(app), letter, str(self.request.id))
+    except LedgerUnavailable as error:
+        # This message is no bell, but the letter itself: it is put back on the queue.
+        clock.pause(_AWAY_S)
+        raise Reject(str(error), requeue=True) from None
 
 
 def _shown(done: Delivered) -> dict[str, Any]:

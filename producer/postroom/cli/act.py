@@ -7,10 +7,9 @@ undone, first says how many they are, and asks.
 from __future__ import annotations
 
 import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from typing import Protocol
 
 import click
@@ -18,11 +17,11 @@ from rich.progress import track
 
 from postroom import operate
 from postroom.cli import output
+from postroom.cli.choice import Choice, Chosen, counted
 from postroom.cli.desk import Desk, LetterId, json_option, pass_desk
 from postroom.cli.look import letters_view
 from postroom.errors import TooLate, UnknownLetter
 from postroom.ledger import Bell, Ledger
-from postroom.ledger.views import counts, letter_ids, listing, statuses
 from postroom.sending import ring
 from postroom.states import LetterState
 
@@ -62,7 +61,7 @@ ACTS = (
         operate.retry,
         operate.RETRIABLE,
         "Send letters again, to those who did not get them.\n\nThey go out now; nobody who has one gets it twice.",
-        "sent again, now, to those who did not get them, and only to those",
+        "sent again, now, to those who did not get them",
         "retried",
     ),
     Act(
@@ -95,7 +94,7 @@ ACTS = (
         operate.release,
         frozenset({LetterState.HELD}),
         "Let held letters go on.\n\nWithout IDs: all of them. One that was held before its time waits for it.",
-        "let go on",
+        "released, to go on",
         "released",
     ),
     Act(
@@ -124,22 +123,22 @@ def command(act: Act) -> click.Command:
         as_json: bool,
         states: tuple[str, ...] = (),
     ) -> None:
-        wanted = _states(act, ids, states)
+        choice = Choice.of(ids, states, act.states)
         if dry_run:
-            _rehearse(desk.ledger, act, ids, wanted, as_json=as_json)
+            _rehearse(desk.ledger, act, choice, as_json=as_json)
             return
-        chosen = _chosen(desk.ledger, ids, wanted)
+        chosen = choice.chosen(desk.ledger)
         if not chosen:
-            output.note(f"there are no {' or '.join(wanted)} letters: nothing to do")
+            output.note(f"there are no {' or '.join(choice.states)} letters: nothing to do")
             return
-        if wanted or act.is_final:
-            output.note(f"{_counted(chosen)} will be {act.will_be}")
+        if choice.states or act.is_final:
+            output.note(f"{counted(chosen)} will be {act.will_be}")
             if not yes:
                 _ask()
         _do(desk, act, chosen, reason, as_json=as_json)
 
-    choice = click.Choice(sorted(state.value for state in act.states))
-    by_state = click.Option(["--state", "states"], multiple=True, type=choice, help="All in this state; repeatable.")
+    names = click.Choice(sorted(state.value for state in act.states))
+    by_state = click.Option(["--state", "states"], multiple=True, type=names, help="All in this state; repeatable.")
     options = [
         click.Argument(["ids"], nargs=-1, metavar="[ID]...", type=LetterId()),
         *([by_state] if len(act.states) > 1 else []),
@@ -148,35 +147,6 @@ def command(act: Act) -> click.Command:
         click.Option(["--reason"], default="", metavar="TEXT", help="Why: written into each letter's history."),
     ]
     return json_option(click.Command(act.name, callback=run, params=options, help=act.help))
-
-
-def _states(act: Act, ids: tuple[str, ...], states: Iterable[str]) -> tuple[LetterState, ...]:
-    """The states whose letters are meant; none when letters are named.
-
-    Raises:
-        UsageError: it is not clear which are meant.
-    """
-    wanted = tuple(map(LetterState, states))
-    if ids and wanted:
-        raise click.UsageError("name letters, or give --state, not both")
-    if ids or wanted:
-        return wanted
-    if len(act.states) > 1:
-        raise click.UsageError("which letters? name them by their ids, or give --state")
-    return tuple(act.states)
-
-
-def _chosen(ledger: Ledger, ids: tuple[str, ...], states: Iterable[LetterState]) -> dict[str, LetterState | None]:
-    """The letters to act on, with the state that each has to be in still; those that were named may be in any."""
-    named: dict[str, LetterState | None] = dict.fromkeys(ids)
-    return named | {letter_id: state for state in states for letter_id in letter_ids(ledger, state)}
-
-
-def _counted(chosen: Mapping[str, LetterState | None]) -> str:
-    """How many they are, by state: ``12 failed, 1 partial letters``."""
-    of = Counter(chosen.values())
-    counted = ", ".join(f"{number:,} {state}" if state else f"{number:,}" for state, number in of.items())
-    return f"{counted} letter{'' if len(chosen) == 1 else 's'}"
 
 
 def _ask() -> None:
@@ -191,29 +161,27 @@ def _ask() -> None:
     click.confirm("Go on?", abort=True, err=True)
 
 
-def _rehearse(ledger: Ledger, act: Act, ids: tuple[str, ...], states: Iterable[LetterState], *, as_json: bool) -> None:
+def _rehearse(ledger: Ledger, act: Act, choice: Choice, *, as_json: bool) -> None:
     """Tell which letters it would be done to.
 
     Raises:
         UnknownLetter: one that was named is not there.
         ClickException: it cannot be done to one that was named.
     """
-    named = statuses(ledger, ids)
-    fit = [each for each in named if each.state in act.states]
-    found = chain(fit, *(listing(ledger, state) for state in states))
+    preview = choice.preview(ledger, act.states)
     if as_json:
-        for status in found:
+        for status in preview.found:
             output.print_json(status)
     else:
-        number = len(fit) + sum(counts(ledger)[state] for state in states)
-        click.echo(f"{output.count(number)} would be {act.will_be}")
-        output.console().print(letters_view(islice(found, _TOLD_MAX), ledger.now_ms() / 1000))
-        if number > _TOLD_MAX:
-            click.echo(f"… and {number - _TOLD_MAX:,} more")
-    _complain([f"letter {each.id} is {each.state}: it would stay as it is" for each in named if each not in fit])
+        click.echo(f"{output.count(preview.number)} would be {act.will_be}")
+        if preview.number:
+            output.console().print(letters_view(islice(preview.found, _TOLD_MAX), ledger.now_ms() / 1000))
+        if preview.number > _TOLD_MAX:
+            click.echo(f"… and {preview.number - _TOLD_MAX:,} more")
+    _complain([f"letter {each.id} is {each.state}: it would stay as it is" for each in preview.unfit])
 
 
-def _do(desk: Desk, act: Act, chosen: Mapping[str, LetterState | None], reason: str, *, as_json: bool) -> None:
+def _do(desk: Desk, act: Act, chosen: Chosen, reason: str, *, as_json: bool) -> None:
     """Act on the letters, and tell how it went.
 
     Raises:
@@ -235,7 +203,7 @@ def _do(desk: Desk, act: Act, chosen: Mapping[str, LetterState | None], reason: 
     _complain(problems)
 
 
-def _outcomes(desk: Desk, act: Act, chosen: Mapping[str, LetterState | None], reason: str) -> Iterator[tuple[str, str]]:
+def _outcomes(desk: Desk, act: Act, chosen: Chosen, reason: str) -> Iterator[tuple[str, str]]:
     """Act on one letter after the other; yield its id, and why it was not done, which is empty when it was."""
     broker_answers = True
     screen = output.console(stderr=True)

@@ -7,6 +7,8 @@ from typing import NoReturn
 
 import click
 
+from postroom.errors import PostroomError
+
 _REMEDY = "pip install 'postroom[embedded,worker]'"
 
 
@@ -27,20 +29,22 @@ def _points() -> dict[str, EntryPoint]:
 
 
 def _loaded(point: EntryPoint) -> click.Command:
-    """The command; or one that says what to install, when something that it needs is not there."""
+    """The command; or, where it cannot be had, one that says why."""
     try:
         command: click.Command = point.load()
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing.startswith("postroom"):
             raise  # a fault of ours, that installing would not mend
-        return _not_installed(point.name, missing)
+        return _refusing(point.name, f"`postroom {point.name}` needs {missing}, which is not installed: {_REMEDY}")
+    except PostroomError as error:  # the worker reads its settings when it is imported
+        return _refusing(point.name, str(error))
     return command
 
 
-def _not_installed(name: str, missing: str) -> click.Command:
+def _refusing(name: str, why: str) -> click.Command:
     def refuse(given: tuple[str, ...]) -> NoReturn:
-        raise click.ClickException(f"`postroom {name}` needs {missing}, which is not installed: {_REMEDY}")
+        raise click.ClickException(why)
 
     return click.Command(
         name,
@@ -48,5 +52,5 @@ def _not_installed(name: str, missing: str) -> click.Command:
         params=[click.Argument(["given"], nargs=-1, type=click.UNPROCESSED)],
         context_settings={"ignore_unknown_options": True},
         add_help_option=False,
-        short_help=f"(not installed: {_REMEDY})",
+        short_help=f"({why})",
     )

@@ -114,8 +114,8 @@ def _due(status: LetterStatus, now_s: float) -> str:
 def _letter(status: LetterStatus) -> Text:
     addresses = list(status.recipients)
     more = f" +{len(addresses) - 1}" if len(addresses) > 1 else ""
-    to = output.data(addresses[0] + more if addresses else "")
-    return _GAP.join([to, output.data(status.subject, "dim")])
+    to = output.data(addresses[0] + more if addresses else "nobody")
+    return Text.assemble(to, (" · ", "dim"), output.data(status.subject))
 
 
 def last_word(status: LetterStatus) -> str:

@@ -14,7 +14,7 @@ from postroom.cli import output
 from postroom.cli.desk import Desk, LetterId, json_option, pass_desk
 from postroom.cli.timeline import timeline
 from postroom.ledger import Account, Ledger, LetterStatus
-from postroom.ledger.transitions import available
+from postroom.ledger.availability import available
 from postroom.ledger.views import account, letter_json
 from postroom.letter import Letter
 from postroom.part import Stored

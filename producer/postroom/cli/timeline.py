@@ -22,9 +22,9 @@ _WORDS = {
     "rejected": "rejected",
     "uncertain": "uncertain",
     "died": "its worker was lost, before the relay could have accepted it",
-    "retried": "retried, for all that did not get it",
-    "flushed": "tried before its time",
-    "cancelled": "cancelled, for all that did not get it",
+    "retried": "retried",
+    "flushed": "flushed, to be tried before its time",
+    "cancelled": "cancelled",
     "held": "held",
     "released": "released",
 }
@@ -45,17 +45,17 @@ def timeline(history: Iterable[Event]) -> Table:
 
 
 def _happened(event: Event) -> RenderableType:
-    what = Text(_WORDS.get(event["event"], ""), "bold") or output.data(event["event"], "bold")
-    if event.get("by"):
-        what.append_text(output.data(f" by {event['by']}"))
-    if event.get("why"):
-        what.append_text(output.data(f": {event['why']}"))
-    return Group(what, *_next(event, event.get("wait_ms")))
+    by = f" by {event['by']}" if event.get("by") else ""
+    why = f": {event['why']}" if event.get("why") else ""
+    kind = str(event["event"])
+    what = output.data(_WORDS.get(kind, kind))
+    what.stylize("bold")
+    return Group(what.append_text(output.data(by + why)), *_next(event, event.get("wait_ms")))
 
 
 def _attempt(event: Event, *, counts: bool) -> RenderableType:
-    what = Text(f"attempt {event['number']}" if counts else "attempt that does not count", "bold")
-    what.append_text(output.data(f" through {event['relay']}, {event['took_ms']:,} ms"))
+    number = f"attempt {event['number']}" if counts else "attempt that does not count"
+    what = Text.assemble((number, "bold"), output.data(f" through {event['relay']}, {event['took_ms']:,} ms"))
     table = Table.grid(padding=(0, 2, 0, 0))
     for each in event["recipients"]:
         state = output.state(RecipientState(each["state"]))

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
+from postroom.ledger.availability import available
 from postroom.ledger.keys import Keys
 from postroom.ledger.scripts import Call, Scripts
 
@@ -19,19 +20,26 @@ class Contents:
     keys: Keys
 
     def keep(self, letter_id: str, contents: Mapping[str, bytes]) -> None:
-        """Store what a letter needs, by digest. Octets that are there already are not sent again."""
-        for sha256, octets in contents.items():
-            keys = [self.keys.contents(sha256), self.keys.contents_letters(sha256)]
-            if self.scripts.run(Call("keep", keys, [letter_id, b""])) == 0:
-                self.scripts.run(Call("keep", keys, [letter_id, octets]))
+        """Store what a letter needs, by digest. Octets that are there already are not sent again.
+
+        Raises:
+            LedgerUnavailable: Redis is away, full or read-only.
+        """
+        with available(letter_id):
+            for sha256, octets in contents.items():
+                keys = [self.keys.contents(sha256), self.keys.contents_letters(sha256)]
+                if self.scripts.run(Call("keep", keys, [letter_id, b""])) == 0:
+                    self.scripts.run(Call("keep", keys, [letter_id, octets]))
 
     def read(self, sha256: str) -> bytes:
         """Return the octets of a digest.
 
         Raises:
             ValueError: they are not there, or are not what the digest says.
+            LedgerUnavailable: Redis is away.
         """
-        octets = cast("bytes | None", self.scripts.redis.get(self.keys.contents(sha256)))
+        with available():
+            octets = cast("bytes | None", self.scripts.redis.get(self.keys.contents(sha256)))
         if octets is None:
             raise ValueError(f"the contents {sha256[:12]}… are not in the ledger")
         if hashlib.sha256(octets).hexdigest() != sha256:
@@ -39,7 +47,12 @@ class Contents:
         return octets
 
     def drop(self, letter_id: str, sha256s: Iterable[str]) -> None:
-        """Say that a letter needs these no longer; nobody's contents are removed."""
-        for sha256 in sha256s:
-            keys = [self.keys.contents(sha256), self.keys.contents_letters(sha256)]
-            self.scripts.run(Call("drop", keys, [letter_id]))
+        """Say that a letter needs these no longer; those that nobody needs are removed.
+
+        Raises:
+            LedgerUnavailable: Redis is away.
+        """
+        with available(letter_id):
+            for sha256 in sha256s:
+                keys = [self.keys.contents(sha256), self.keys.contents_letters(sha256)]
+                self.scripts.run(Call("drop", keys, [letter_id]))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from redis import Redis
 
+from postroom.ledger.availability import available
 from postroom.ledger.keys import Keys
-from postroom.ledger.transitions import available
 
 _COUNT_KEPT_MS = 10_000
 

@@ -64,6 +64,8 @@ class Claim:
     uncertain: int
     pauses: int
     on_uncertain: str
+    contents: tuple[str, ...] = ()
+    """The digests of what it keeps in the contents."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
 from redis import Redis
-from redis.exceptions import RedisError
 
 from postroom import clock
-from postroom.errors import LedgerUnavailable
+from postroom.ledger.availability import available
 from postroom.ledger.contents import Contents
 from postroom.ledger.keys import Keys
 from postroom.ledger.record import Claim, Recipient, decode_recipients, encode_recipients, text
-from postroom.ledger.scripts import Argument, Call, Scripts, is_full
+from postroom.ledger.scripts import Argument, Call, Scripts
 from postroom.states import FINAL, LetterState
 
 _WAITING = (LetterState.SCHEDULED, LetterState.DEFERRED, LetterState.QUEUED, LetterState.SENDING)
@@ -219,11 +217,6 @@ class Ledger:
             )
         return bool(answer != b"stale")
 
-    def drop_contents(self, letter_id: str) -> None:
-        """Say that a letter that was sent needs its contents no longer."""
-        with available(letter_id):
-            self.contents.drop(letter_id, self._contents_of(letter_id))
-
     def release_due(self, limit: int, early_ms: int = 0) -> list[Bell]:
         """Move what is due to the queue, from all states that wait; at most so many of each state and partition.
 
@@ -359,7 +352,9 @@ class Ledger:
 def _claim(letter_id: str, nonce: str, answer: list[bytes]) -> Claim | str:
     if answer[0] != b"claimed":
         return answer[0].decode()
-    now_ms, fence, letter, recipients, attempts, expires_ms, give_up_ms, uncertain, pauses, on_uncertain = answer[1:]
+    now_ms, fence, letter, recipients, attempts, expires_ms, give_up_ms, uncertain, pauses, policy, contents = answer[
+        1:
+    ]
     return Claim(
         letter_id=letter_id,
         nonce=nonce,
@@ -373,20 +368,6 @@ def _claim(letter_id: str, nonce: str, answer: list[bytes]) -> Claim | str:
         give_up_ms=int(give_up_ms),
         uncertain=int(uncertain or 0),
         pauses=int(pauses or 0),
-        on_uncertain=on_uncertain.decode(),
+        on_uncertain=text(policy),
+        contents=tuple(text(contents).split()),
     )
-
-
-@contextmanager
-def available(letter_id: str | None = None) -> Iterator[None]:
-    """Turn what redis-py raises into the one error that callers know.
-
-    Raises:
-        LedgerUnavailable: in place of any error of redis-py.
-    """
-    try:
-        yield
-    except RedisError as error:
-        problem = "Redis is full" if is_full(error) else f"Redis did not answer as it should ({type(error).__name__})"
-        about = f"; letter {letter_id} may have been accepted, and sending it again under its id is safe"
-        raise LedgerUnavailable(f"{problem}{about if letter_id else ''}", letter_id) from error

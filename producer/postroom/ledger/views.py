@@ -9,8 +9,9 @@ from typing import cast
 import msgspec
 
 from postroom.errors import UnknownLetter
+from postroom.ledger.availability import available
 from postroom.ledger.record import Account, LetterStatus, Recipients, RecipientStatus, decode_recipients, text
-from postroom.ledger.transitions import Bell, Ledger, available
+from postroom.ledger.transitions import Bell, Ledger
 from postroom.states import LetterState
 
 _FIELDS = ("state", "recipients", "attempts", "reason", "accepted_ms", "subject", "sender")

@@ -1,7 +1,8 @@
 -- claim: gives one worker a lease on a queued letter. Repeating it with the same nonce gives the same answer.
 -- KEYS     1 letter, 2 history, 3 index queued, 4 index sending
 -- ARGV     1 id, 2 nonce, 3 lease_ms, 4 worker
--- returns  {'claimed', now_ms, fence, letter, recipients, attempts, expires_ms, give_up_ms, uncertain, pauses, on_uncertain}
+-- returns  {'claimed', now_ms, fence, letter, recipients, attempts, expires_ms, give_up_ms, uncertain, pauses, on_uncertain,
+--           contents}
 --          or {the state that forbids it, or 'unknown'}
 -- from     queued   to  sending
 -- guard    state
@@ -24,5 +25,5 @@ if state == 'queued' then
   move(letter, ARGV[1], queued, sending, 'sending', now + tonumber(ARGV[3]))
 end
 local found = redis.call('HMGET', letter, 'fence', 'letter', 'recipients', 'attempts', 'expires_ms', 'give_up_ms',
-  'uncertain', 'pauses', 'on_uncertain')
-return {'claimed', digits(now), unpack(found, 1, 9)}
+  'uncertain', 'pauses', 'on_uncertain', 'contents')
+return {'claimed', digits(now), unpack(found, 1, 10)}

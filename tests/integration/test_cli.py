@@ -1,0 +1,426 @@
+"""The command as an operator uses it, on real ledgers, relays and workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from house import House, NewHouse
+from postroom import LetterState, Receipt, RecipientState
+from postroom.cli import main
+from postroom.ledger import NewLetter, Recipient
+from postroom.ledger.views import account, begins_in_ms, counts
+from postroom_worker.dev.capture import greylisted, refused
+from postroom_worker.dev.server import wait_until
+
+HOSTILE = "\x1b]0;owned\x07[bold]x[/foo] \u202egnp.exe\r\x1b[2J"
+HOUR_S = 3600
+LATER_MS = 4_000_000_000_000
+
+
+def postroom(house: House, *arguments: str, stdin: str | bytes = "") -> Result:
+    """Run the command, as a script does: there is no terminal."""
+    environment: dict[str, str | None] = {**house.environment, "COLUMNS": "100"}
+    return CliRunner().invoke(main, arguments, env=environment, input=stdin)
+
+
+def done(house: House, *arguments: str, stdin: str | bytes = "") -> str:
+    """Run the command, which has to succeed; returns what it printed."""
+    result = postroom(house, *arguments, stdin=stdin)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def objects(printed: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in printed.splitlines()]
+
+
+def in_a_terminal(house: House, *arguments: str, answer: str) -> tuple[int, str]:
+    """Run the command in a terminal, and answer its question; returns exit status and what the terminal showed."""
+    child, terminal = pty.fork()
+    if not child:
+        program = "import sys; from postroom.cli import main; main(sys.argv[1:])"
+        os.execve(sys.executable, [sys.executable, "-c", program, *arguments], {**os.environ, **house.environment})
+    shown = b""
+    while True:
+        try:
+            read = os.read(terminal, 4096)
+        except OSError:  # the command has ended
+            break
+        shown += read
+        if answer and shown.rstrip().endswith(b"[y/N]:"):
+            os.write(terminal, answer.encode())
+            answer = ""
+        if not read:
+            break
+    os.close(terminal)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status), shown.decode()
+
+
+def state(receipt: Receipt) -> LetterState:
+    return receipt.status().state
+
+
+def put(house: House, letter_id: str, *, in_state: LetterState = LetterState.FAILED, subject: str = "hi") -> None:
+    """Record a letter that is in some state already."""
+    answer = house.ledger.accept(
+        NewLetter(
+            id=letter_id,
+            letter=b"{}",
+            digest=letter_id,
+            recipients=[Recipient("ann@example.com", RecipientState.REFUSED, HOSTILE, 1)],
+            state=in_state,
+            give_up_in_ms=HOUR_S * 1000,
+            queue="postroom",
+            subject=subject,
+        )
+    )
+    assert answer == "accepted"
+
+
+@pytest.fixture
+def settled(new_house: NewHouse) -> tuple[House, Receipt, Receipt, Receipt]:
+    """A house where a worker was: a letter that was sent, one that failed, and one that is deferred for an hour."""
+    here = new_house(POSTROOM_RETRY_FIRST_S="3600", POSTROOM_RETRY_MAX_S="3600")
+    here.answers["gone@example.com"] = refused
+    here.answers["grey@example.com"] = greylisted(1)
+    worker = here.worker()
+    sent = here.postroom.send_letter("ann@example.com", "hi", subject="lunch")
+    failed = here.postroom.send_letter("gone@example.com", "hi", subject="farewell")
+    deferred = here.postroom.send_letter(["grey@example.com", "gone@example.com"], "hi", subject="patience")
+    here.wait_for(sent, LetterState.SENT)
+    here.wait_for(failed, LetterState.FAILED)
+    here.wait_for(deferred, LetterState.DEFERRED)
+    worker.stop()
+    return here, sent, failed, deferred
+
+
+# --- looking --------------------------------------------------------------------------------------------------------
+
+
+def test_list_shows_first_what_may_need_somebody_and_why(settled: tuple[House, Receipt, Receipt, Receipt]) -> None:
+    here, sent, failed, deferred = settled
+    head, *lines = done(here, "list").splitlines()
+    assert head.split() == "ID STATE AGE NEXT TO · SUBJECT · LAST REPLY".split()
+    words = [line.split() for line in lines]
+    assert [line[:2] for line in words[::2]] == [[failed.id, "failed"], [deferred.id, "deferred"], [sent.id, "sent"]]
+    assert lines[0].endswith("gone@example.com · farewell")
+    assert lines[1].strip() == "550 5.1.1 No such mailbox here"
+    assert re.search(r" (59m|1h)  grey@example.com \+1 · patience$", lines[2])
+    assert lines[3].strip() == "451 4.7.1 Greylisted, please come back later"
+    assert len(lines) == 5
+
+
+def test_list_shows_the_letters_of_the_states_that_are_named(settled: tuple[House, Receipt, Receipt, Receipt]) -> None:
+    here, sent, failed, _ = settled
+    found = objects(done(here, "list", "--json", "--state", "sent", "--state", "failed"))
+    assert [each["id"] for each in found] == [sent.id, failed.id]
+    assert found[1]["recipients"] == {
+        "gone@example.com": {"state": "refused", "reply": "550 5.1.1 No such mailbox here", "attempts": 1}
+    }
+
+
+def test_list_reads_page_by_page_and_says_when_there_is_more(new_house: NewHouse) -> None:
+    here = new_house()
+    ids = [f"letter-{number:03}" for number in range(250)]
+    for letter_id in ids:
+        put(here, letter_id)
+    result = postroom(here, "list", "--limit", "120", "--json")
+    assert len({each["id"] for each in objects(result.stdout)}) == 120
+    assert result.stderr == "120 of 250 letters; --limit 0 lists them all\n"
+    result = postroom(here, "list", "--limit", "0", "--json")
+    assert sorted(each["id"] for each in objects(result.stdout)) == ids
+    assert result.stderr == ""
+
+
+def test_an_empty_ledger_is_no_failure(new_house: NewHouse) -> None:
+    here = new_house()
+    assert postroom(here, "list").stderr == "there are no letters\n"
+    assert postroom(here, "list", "--state", "held").stderr == "there are no held letters\n"
+    assert postroom(here, "retry", "--state", "failed").stderr == "there are no failed letters: nothing to do\n"
+    assert done(here, "list") == ""
+
+
+def test_show_tells_the_whole_story_of_a_letter(shared: House) -> None:
+    shared.answers["greylisted@cli.example"] = greylisted(1)
+    shared.answers["refused@cli.example"] = refused
+    to = ["accepted@cli.example", "greylisted@cli.example", "refused@cli.example"]
+    receipt = shared.postroom.send_letter(to, "hi", subject="three")
+    assert receipt.wait().state is LetterState.PARTIAL
+    words = [line.split() for line in done(shared, "show", receipt.id).splitlines()]
+    assert words[0] == ["Letter", receipt.id, "partial"]
+    assert words[2] == ["Subject", "three"]
+    assert ["greylisted@cli.example", "accepted", "2", "250"] in [line[:4] for line in words]
+    story = [line[2:] for line in words if line and re.fullmatch(r"\d{4}-\d\d-\d\d", line[0])]
+    assert [line[:2] for line in story] == [["accepted,", "ready"], ["attempt", "1"], ["attempt", "2"]]
+    rows = [line[:3] for line in words if line and line[0] in to and not line[2].isdigit()]
+    assert rows == [
+        ["accepted@cli.example", "accepted", "250"],
+        ["greylisted@cli.example", "deferred", "451"],
+        ["refused@cli.example", "refused", "550"],
+        ["greylisted@cli.example", "accepted", "250"],
+    ]
+    assert ["next", "attempt", "at"] in [line[:3] for line in words]
+
+
+def test_show_in_json_gives_what_the_ledger_has(settled: tuple[House, Receipt, Receipt, Receipt]) -> None:
+    here, _, _, deferred = settled
+    (shown,) = objects(done(here, "show", "--json", deferred.id))
+    assert shown["state"] == "deferred"
+    assert shown["next_attempt_at"] == deferred.status().next_attempt_at
+    assert shown["history"] == list(account(here.ledger, deferred.id).history)
+
+
+def test_show_raw_gives_the_octets_that_the_relay_took(shared: House) -> None:
+    shared.answers["refused@cli.example"] = refused
+    large = ("large.bin", bytes(range(256)) * 1024)  # beyond what travels in the letter itself
+    receipt = shared.postroom.send_letter(
+        ["raw@cli.example", "refused@cli.example"], "Grüße\n\x1b[2J", attachments=[large]
+    )
+    receipt.wait()
+    environment: dict[str, str | None] = {**shared.environment}
+    result = CliRunner().invoke(main, ["show", "--raw", receipt.id], env=environment)
+    assert [result.stdout_bytes] == shared.octets(receipt)
+
+
+def test_show_raw_says_that_the_content_of_a_sent_letter_is_gone(shared: House) -> None:
+    receipt = shared.postroom.send_letter("all-sent@cli.example", "hi")
+    receipt.wait()
+    result = postroom(shared, "show", "--raw", receipt.id)
+    assert result.exit_code == 1
+    assert result.stderr == f"Error: the content of letter {receipt.id} is no longer kept: it was sent\n"
+
+
+def test_stats_counts_the_letters_of_each_state(settled: tuple[House, Receipt, Receipt, Receipt]) -> None:
+    here, *_ = settled
+    (found,) = objects(done(here, "stats", "--json"))
+    assert found == {state: number for state, number in counts(here.ledger).items()}
+    assert {state: number for state, number in found.items() if number} == {"sent": 1, "failed": 1, "deferred": 1}
+    assert ["1", "failed"] in [line.split()[:2] for line in done(here, "stats").splitlines()]
+
+
+def test_text_from_outside_is_shown_as_data(new_house: NewHouse) -> None:
+    here = new_house()
+    put(here, "hostile", subject=HOSTILE)
+    for arguments in (["list"], ["list", "--json"], ["show", "hostile"], ["show", "--json", "hostile"]):
+        printed = done(here, *arguments)
+        assert all(char.isprintable() or char == "\n" for char in printed)
+        assert "[bold]x[/foo]" in printed
+    (shown,) = objects(done(here, "show", "--json", "hostile"))
+    assert shown["subject"] == HOSTILE
+
+
+# --- acting ---------------------------------------------------------------------------------------------------------
+
+
+def test_retry_goes_to_those_who_did_not_get_it_and_is_written_down(shared: House) -> None:
+    shared.answers["moved@cli.example"] = refused
+    receipt = shared.postroom.send_letter(["has-it@cli.example", "moved@cli.example"], "hi")
+    receipt.wait()
+    del shared.answers["moved@cli.example"]
+    assert done(shared, "retry", receipt.id, "--reason", "the mailbox is back") == "1 letter retried\n"
+    shared.wait_for(receipt, LetterState.SENT)
+    assert shared.accepted(receipt) == {"has-it@cli.example": 1, "moved@cli.example": 1}
+    retried = account(shared.ledger, receipt.id).history[2]
+    assert (retried["event"], retried["why"]) == ("retried", "the mailbox is back")
+    assert re.fullmatch(r".+@.+", retried["by"])
+
+
+def test_retry_of_a_state_takes_all_its_letters_and_no_other(new_house: NewHouse) -> None:
+    here = new_house()
+    here.answers["gone@example.com"] = refused
+    here.worker()
+    failed = [here.postroom.send_letter("gone@example.com", "hi") for _ in range(3)]
+    sent = here.postroom.send_letter("ann@example.com", "hi")
+    partial = here.postroom.send_letter(["ann@example.com", "gone@example.com"], "hi")
+    for receipt in (*failed, sent, partial):
+        receipt.wait()
+    here.answers.clear()
+    result = postroom(here, "retry", "--state", "failed", "--yes")
+    assert result.stderr == "3 failed letters will be sent again, now, to those who did not get them\n"
+    assert result.stdout == "3 letters retried\n"
+    for receipt in failed:
+        here.wait_for(receipt, LetterState.SENT)
+        assert here.accepted(receipt) == {"gone@example.com": 1}
+    assert state(partial) is LetterState.PARTIAL
+    assert here.accepted(sent) == {"ann@example.com": 1}
+
+
+def test_without_a_terminal_to_ask_on_many_letters_are_touched_only_with_yes(
+    settled: tuple[House, Receipt, Receipt, Receipt],
+) -> None:
+    here, _, failed, deferred = settled
+    for arguments in (["retry", "--state", "failed"], ["flush"], ["purge", failed.id]):
+        result = postroom(here, *arguments)
+        assert result.exit_code == 2
+        assert "--yes" in result.stderr
+    assert (state(failed), state(deferred)) == (LetterState.FAILED, LetterState.DEFERRED)
+
+
+def test_in_a_terminal_it_asks_and_does_as_it_is_told(new_house: NewHouse) -> None:
+    here = new_house()
+    receipt = here.postroom.send_letter("ann@example.com", "hi")
+    status, shown = in_a_terminal(here, "hold", "--state", "queued", answer="n\n")
+    assert "1 queued letter will be held until somebody releases them" in shown
+    assert status == 1
+    assert state(receipt) is LetterState.QUEUED
+    status, shown = in_a_terminal(here, "hold", "--state", "queued", answer="y\n")
+    assert status == 0
+    assert "1 letter held" in shown
+    assert state(receipt) is LetterState.HELD
+
+
+def test_a_dry_run_tells_and_touches_nothing(settled: tuple[House, Receipt, Receipt, Receipt]) -> None:
+    here, sent, failed, deferred = settled
+    printed = done(here, "retry", "--state", "failed", "--state", "deferred", "--dry-run")
+    assert printed.startswith("2 letters would be sent again, now, to those who did not get them\n")
+    assert failed.id in printed
+    assert deferred.id in printed
+    result = postroom(here, "retry", "--dry-run", "--json", failed.id, sent.id)
+    assert [each["id"] for each in objects(result.stdout)] == [failed.id]
+    assert result.stderr == f"Error: letter {sent.id} is sent: it would stay as it is\n"
+    assert result.exit_code == 1
+    assert (state(failed), state(deferred)) == (LetterState.FAILED, LetterState.DEFERRED)
+
+
+def test_what_cannot_be_done_to_one_letter_is_told_and_done_to_the_others(
+    settled: tuple[House, Receipt, Receipt, Receipt],
+) -> None:
+    here, sent, _, deferred = settled
+    result = postroom(here, "cancel", sent.id, "nosuch", deferred.id)
+    assert result.exit_code == 1
+    assert result.stdout == "1 letter cancelled\n"
+    assert result.stderr == (
+        f"Error: letter {sent.id} is sent: it is too late to cancel it\n"
+        "there is no letter nosuch in the ledger: it never was, or was forgotten\n"
+    )
+    assert state(deferred) is LetterState.CANCELLED
+    found = objects(postroom(here, "cancel", "--json", "nosuch").stdout)
+    assert [(each["id"], each["done"]) for each in found] == [("nosuch", False)]
+
+
+def test_flush_tries_at_once_what_is_deferred_and_only_for_those_who_wait(
+    settled: tuple[House, Receipt, Receipt, Receipt],
+) -> None:
+    here, _, failed, deferred = settled
+    named = here.relay.named["gone@example.com"]
+    assert done(here, "flush", "--yes") == "1 letter on the way\n"
+    here.worker("second")
+    here.wait_for(deferred, LetterState.PARTIAL)
+    assert here.accepted(deferred) == {"grey@example.com": 1}
+    assert here.relay.named["gone@example.com"] == named
+    assert here.events(deferred) == ["queued", "attempt", "flushed", "attempt"]
+    assert state(failed) is LetterState.FAILED
+
+
+def test_a_letter_that_was_held_and_released_goes_out(new_house: NewHouse) -> None:
+    here = new_house()
+    receipt = here.postroom.send_letter("ann@example.com", "hi")
+    assert done(here, "hold", receipt.id, "--reason", "wait for the lawyers") == "1 letter held\n"
+    here.worker()
+    (held,) = objects(done(here, "list", "--state", "held", "--json"))
+    assert (held["id"], held["reason"]) == (receipt.id, "wait for the lawyers")
+    wait_until(lambda: here.bells_waiting() == 0, "the worker heard its bell, and left it alone")
+    assert state(receipt) is LetterState.HELD
+    assert done(here, "release", "--yes") == "1 letter released\n"
+    here.wait_for(receipt, LetterState.SENT)
+    assert here.events(receipt) == ["queued", "held", "released", "attempt"]
+
+
+def test_a_letter_that_was_held_before_its_time_waits_for_it_when_it_is_released(new_house: NewHouse) -> None:
+    here = new_house()
+    receipt = here.postroom.send_letter("ann@example.com", "hi", send_at=LATER_MS)
+    done(here, "hold", receipt.id)
+    done(here, "release", receipt.id)
+    status = receipt.status()
+    assert status.state is LetterState.SCHEDULED
+    assert status.next_attempt_at == pytest.approx(LATER_MS / 1000, abs=1)
+    assert here.ledger.now_ms() + begins_in_ms(here.ledger, receipt.id) == pytest.approx(LATER_MS, abs=1000)
+
+
+def test_purge_leaves_nothing_of_a_letter(settled: tuple[House, Receipt, Receipt, Receipt]) -> None:
+    here, sent, failed, _ = settled
+    large = here.postroom.send_letter("ann@example.com", "hi", attachments=[("large.bin", b"x" * 100_000)])
+    large.cancel()
+    assert done(here, "purge", "--state", "failed", "--state", "cancelled", "--yes") == "2 letters purged\n"
+    assert postroom(here, "show", failed.id).exit_code == 1
+    keys = [key.decode() for key in here.ledger.redis.keys()]
+    assert not [key for key in keys if large.id in key or failed.id in key or "contents" in key]
+    assert postroom(here, "purge", sent.id, "--yes").exit_code == 1
+    assert state(sent) is LetterState.SENT
+
+
+def test_of_many_letters_none_is_missed_while_others_come_and_go(new_house: NewHouse) -> None:
+    here = new_house()
+    here.worker()
+    receipts = [here.postroom.send_letter(f"u{number}@example.com", "hi") for number in range(1200)]
+    found = objects(postroom(here, "cancel", "--state", "queued", "--yes", "--json").stdout)
+    wait_until(lambda: all(state(each).is_settled for each in receipts), "nothing is on its way")
+    states = {each.id: state(each) for each in receipts}
+    assert set(states.values()) <= {LetterState.SENT, LetterState.CANCELLED}
+    cancelled = {each["id"] for each in found if each["done"]}
+    assert cancelled == {letter_id for letter_id, its in states.items() if its is LetterState.CANCELLED}
+    assert all("too late" in each["why"] or "no longer queued" in each["why"] for each in found if not each["done"])
+    assert all(here.accepted(each) == {} for each in receipts if each.id in cancelled)
+
+
+# --- sending --------------------------------------------------------------------------------------------------------
+
+
+def test_send_prints_the_id_of_a_letter_made_of_flags(shared: House, tmp_path: Path) -> None:
+    (tmp_path / "body.html").write_text("<p>Grüße</p>", "utf-8")
+    (tmp_path / "report.pdf").write_bytes(b"%PDF-1.7")
+    arguments = ["--to", "Ann <ann@cli.example>", "--cc", "cc@cli.example", "--bcc", "bcc@cli.example", "-s", "report"]
+    arguments += ["--from", "eve@example.org", "--html", str(tmp_path / "body.html")]
+    arguments += ["-a", str(tmp_path / "report.pdf"), "-a", str(tmp_path / "body.html")]
+    receipt = shared.postroom.receipt(done(shared, "send", "in words", *arguments).strip())
+    assert receipt.wait().state is LetterState.SENT
+    assert list(receipt.status().recipients) == ["ann@cli.example", "cc@cli.example", "bcc@cli.example"]
+    (octets,) = shared.octets(receipt)
+    assert b"From: eve@example.org\r\nTo: Ann <ann@cli.example>\r\nCc: cc@cli.example\r\nSubject: report\r\n" in octets
+    assert b"bcc@" not in octets
+    assert re.findall(rb"filename=\"?([\w.]+)", octets) == [b"report.pdf", b"body.html"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["-"]])
+def test_send_reads_the_text_from_stdin(shared: House, arguments: list[str]) -> None:
+    printed = done(shared, "send", *arguments, "--to", "stdin@cli.example", "--json", stdin="Grüße\n".encode())
+    receipt = shared.postroom.receipt(objects(printed)[0]["id"])
+    receipt.wait()
+    (octets,) = shared.octets(receipt)
+    assert "Grüße".encode() in octets or b"Gr=C3=BC=C3=9Fe" in octets
+
+
+def test_send_and_wait_tells_what_became_of_the_letter(shared: House) -> None:
+    shared.answers["unknown@cli.example"] = refused
+    printed = done(shared, "send", "hi", "--to", "known@cli.example", "--wait")
+    assert printed.splitlines()[-1].split()[:3] == ["known@cli.example", "accepted", "1"]
+    result = postroom(shared, "send", "hi", "--to", "unknown@cli.example", "--wait")
+    letter_id = result.stdout.splitlines()[0]
+    assert result.exit_code == 1
+    assert result.stderr == f"Error: letter {letter_id} is failed: 550 5.1.1 No such mailbox here\n"
+
+
+def test_send_waits_no_longer_than_it_is_told(new_house: NewHouse) -> None:
+    result = postroom(new_house(), "send", "hi", "--to", "ann@example.com", "--wait", "--timeout", "0", "--json")
+    assert result.exit_code == 1
+    assert objects(result.stdout)[0]["state"] == "queued"
+    assert "after 0 s still queued" in result.stderr
+
+
+def test_a_letter_that_cannot_be_sent_is_refused_with_every_problem(new_house: NewHouse) -> None:
+    here = new_house()
+    result = postroom(here, "send", "hi", "--to", "no address", "--subject", "two\nlines", stdin="")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: to")
+    assert "subject" in result.stderr
+    assert not any(counts(here.ledger).values())

@@ -1,0 +1,101 @@
+"""Garbage on the broker's queue: the worker survives it, and delivers what comes behind."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from house import House, NewHouse
+from postroom import LetterState
+from postroom.bell import DELIVER, QUEUE, publisher
+from postroom_worker.dev.server import wait_until
+
+
+def message(arguments: Any, **changes: Any) -> bytes:
+    """A message as Celery writes it to the broker, but for what is changed."""
+    properties: dict[str, Any] = {
+        "correlation_id": "1",
+        "reply_to": "1",
+        "delivery_mode": 2,
+        "delivery_info": {"exchange": "", "routing_key": QUEUE},
+        "priority": 0,
+        "body_encoding": "base64",
+        "delivery_tag": "1",
+    }
+    headers: dict[str, Any] = {"lang": "py", "task": DELIVER, "id": "1", "root_id": "1"}
+    whole: dict[str, Any] = {
+        "body": base64.b64encode(json.dumps(arguments).encode()).decode(),
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": headers,
+        "properties": properties,
+    }
+    for name, value in changes.items():
+        where: Any = properties if name in properties else headers if name in headers else whole
+        if value is None:
+            where.pop(name.replace("_", "-") if where is whole else name)
+        else:
+            where[name.replace("_", "-") if where is whole else name] = value
+    return json.dumps(whole).encode()
+
+
+EMBEDDED: Mapping[str, Any] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+
+GARBAGE = {
+    "no JSON": b"garbage",
+    "empty": b"",
+    "no UTF-8": b"\xff\xfe\x00\x80",
+    "null": b"null",
+    "number": b"17",
+    "list": b"[1, 2]",
+    "empty object": b"{}",
+    "nested without end": b"[" * 100_000,
+    "no properties": b'{"body": "e30=", "headers": {}}',
+    "no delivery info": message([[["x"]], {}, EMBEDDED], delivery_info=None),
+    "no delivery tag": message([[["x"]], {}, EMBEDDED], delivery_tag=None),
+    "no body": message([[["x"]], {}, EMBEDDED], body=None),
+    "body of a number": message([[["x"]], {}, EMBEDDED], body=5),
+    "body that is no base64": message([[["x"]], {}, EMBEDDED], body="%%%"),
+    "no headers": message([[["x"]], {}, EMBEDDED], headers=None),
+    "headers that are a list": message([[["x"]], {}, EMBEDDED], headers=[]),
+    "body that is no triple": message({"letter": "hi"}),
+    "body that is text": message("hi"),
+    "embedded that is no object": message([[["x"]], {}, 5]),
+    "arguments that are a number": message([5, {}, EMBEDDED]),
+    "keyword arguments that are a list": message([[], [], EMBEDDED]),
+    "a pickle": message([[["x"]], {}, EMBEDDED], content_type="application/x-python-serialize"),
+    "yaml": message([[["x"]], {}, EMBEDDED], content_type="application/x-yaml"),
+    "unknown encoding": message([[["x"]], {}, EMBEDDED], content_encoding="klingon"),
+    "unknown body encoding": message([[["x"]], {}, EMBEDDED], body_encoding="klingon"),
+    "unknown task": message([[], {}, EMBEDDED], task="os.system"),
+    "task that is a number": message([[], {}, EMBEDDED], task=5),
+    "eta that is no time": message([[["x"]], {}, EMBEDDED], id="2") .replace(b'"lang": "py"', b'"lang": "py", "eta": "soon"'),
+    "expires that is no time": message([[["x"]], {}, EMBEDDED]).replace(b'"lang": "py"', b'"lang": "py", "expires": "x"'),
+    "time limit that is text": message([[["x"]], {}, EMBEDDED]).replace(b'"lang": "py"', b'"lang": "py", "timelimit": "x"'),
+    "unknown arguments": message([[["x"], "y", "z"], {"v2": 1}, EMBEDDED]),
+    "an id that is no text": message([[[5]], {}, EMBEDDED]),
+    "ids that are no list": message([[7], {}, EMBEDDED]),
+    "an id that is no id": message([[["*"]], {}, EMBEDDED]),
+    "an id that is a key": message([[["x}:letter:{"]], {}, EMBEDDED]),
+    "an unknown letter": message([[["x"]], {}, EMBEDDED]),
+}
+
+
+@pytest.mark.parametrize("garbage", [pytest.param(raw, id=name) for name, raw in GARBAGE.items()])
+def test_try(garbage: bytes, new_house: NewHouse) -> None:
+    here = new_house()
+    here.ledger.redis.lpush(QUEUE, garbage)
+    worker = here.worker("w","--concurrency=1")
+    receipt = here.postroom.send_letter("behind@example.com", "hi")
+    try:
+        state = receipt.wait(6).state
+    finally:
+        print("ALIVE", worker.process.poll() is None)
+        print((here.folder/"w.log").read_text()[-1500:])
+    assert worker.process.poll() is None
+    assert state == "sent"
+    wait_until(lambda: here.bells_waiting() == 0, "x", timeout_s=3)
