@@ -79,7 +79,7 @@ def emailmessage(to: str = RECIPIENT, subject: str = SUBJECT) -> EmailMessage:
 
 
 def mimemultipart(to: str = RECIPIENT, subject: str = SUBJECT) -> MIMEMultipart:
-    message = MIMEMultipart("alternative", policy=CRLF)
+    message: MIMEMultipart = MIMEMultipart("alternative", policy=CRLF)
     for name, value in headers(to, subject):
         message[name] = value
     message.attach(MIMEText(TEXT, "plain", "utf-8"))
@@ -98,10 +98,13 @@ def letter(to: str = RECIPIENT, subject: str = SUBJECT, **content: Any) -> Lette
 def fresh_letters() -> list[Contender]:
     """A small letter of which nothing was rendered before: what a worker meets."""
     stored = letter().to_json()
-    read = lambda _: Letter.from_json(stored, SETTINGS)  # noqa: E731
+
+    def read(_: object) -> Letter:
+        return Letter.from_json(stored, SETTINGS)
+
     return [
         Contender("Postroom: `octets()`", read, Letter.octets),
-        Contender("Postroom: `from_json()`, then `octets()`", lambda _: stored, lambda text: read(text).octets()),
+        Contender("Postroom: `from_json()`, then `octets()`", lambda _: None, lambda _: read(_).octets()),
         Contender("Postroom: `Letter(…)`, then `octets()`", lambda _: None, lambda _: letter().octets()),
         Contender("`MIMEMultipart`", lambda _: None, lambda _: mimemultipart().as_bytes()),
         Contender("`EmailMessage(policy=SMTP)`", lambda _: None, lambda _: emailmessage().as_bytes()),
@@ -216,10 +219,8 @@ def same_content() -> None:
         assert text is not None
         assert html is not None
         assert read["subject"] == SUBJECT
-        assert (text.get_content().rstrip("\n"), html.get_content().rstrip("\n")) == (
-            TEXT.rstrip("\n"),
-            HTML.rstrip("\n"),
-        )
+        for part, content in ((text, TEXT), (html, HTML)):
+            assert part.get_content().replace("\r\n", "\n").strip() == content.strip()
 
 
 def environment() -> dict[str, str]:

@@ -1,15 +1,21 @@
-"""Writes the pages of the docs that are tables of the code: settings, states, replies. ``--check`` says which are stale."""
+"""Writes the pages of the docs that are made from the code: settings, states, replies. ``--check`` says what is stale."""
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
-from postroom import settings, states
+import msgspec
+
+from postroom import Letter, letter_json, settings, states
 from postroom_worker import outcome
 
 DOCS = Path(__file__).parent
 _NOTE = "<!-- made by docs/generate.py: change the code, then `make docs` -->\n\n"
+
+
+_SHORT = '{"schema": 1, "from": "bob@example.org", "to": "ann@example.org", "message": "Your table is booked."}'
 
 
 def settings_page() -> str:
@@ -55,11 +61,46 @@ def replies_page() -> str:
         "What a relay's reply, or its absence, means. Read from the top; the first row that fits decides. "
         "`x` is any digit, `*` anything.\n"
     )
-    head = ["| phase | code | enhanced | outcome | scope | alert | why |", "| --- | --- | --- | --- | --- | --- | --- |"]
+    head = [
+        "| phase | code | enhanced | outcome | scope | alert | why |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
     return "\n".join([f"# Replies and outcomes\n\n{_NOTE}{intro}", *head, *rows, ""])
 
 
-PAGES = {"settings.md": settings_page, "states.md": states_page, "replies.md": replies_page}
+def letter_json_page() -> str:
+    """The JSON of a letter, for applications that publish it themselves."""
+    example = Letter(
+        "Ann <ann@example.org>",
+        "Your table is booked.\n",
+        from_="bob@example.org",
+        subject="See you at eight",
+        id="01m8550vsnwsymh6fes1t8v721",
+        date_ms=1_795_469_372_000,
+    )
+    schema = json.dumps(msgspec.json.schema(letter_json.LetterJson), indent=2, ensure_ascii=False)
+    return "\n".join(
+        [
+            f"# A letter as JSON\n\n{_NOTE}An application without the library publishes the Celery task "
+            "`postroom.accept`, with one argument: a letter as JSON, as text or as an object. The worker checks it "
+            "as strictly as `send_letter` does, and records it. A malformed one is put aside in the state `rejected`, "
+            "with the reason: `postroom list --state rejected`.\n",
+            "The keys are the keywords of `Letter`. Only `schema`, a recipient, a body and (unless POSTROOM_FROM is "
+            "set) `from` are needed; `message` and `html` may be plain strings. Give an `id`, or an `idempotency_key`, "
+            "and publishing twice sends once. `to_json()` writes the long form:\n",
+            f"```json\n{json.dumps(json.loads(example.to_json()), indent=2)}\n```\n\nThe short form:\n",
+            f"```json\n{_SHORT}\n```\n\n## Schema\n",
+            f"```json\n{schema}\n```\n",
+        ]
+    )
+
+
+PAGES = {
+    "settings.md": settings_page,
+    "states.md": states_page,
+    "replies.md": replies_page,
+    "letter-json.md": letter_json_page,
+}
 
 
 def main() -> int:

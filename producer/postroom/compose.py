@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from postroom.part import Part, Stored, make_mime_part
+from postroom.part import Part, Stored
 from postroom.render import render
 
 MIME_VERSION = b"MIME-Version: 1.0\r\n"
@@ -42,7 +42,7 @@ def shape(
 
 
 def _multipart(subtype: str, subparts: Iterable[Part], **parameters: str) -> Part:
-    return make_mime_part(subparts=list(subparts), content_type=f"multipart/{subtype}", parameters=parameters)
+    return Part(f"multipart/{subtype}", parameters=tuple(parameters.items()), subparts=tuple(subparts))
 
 
 def message(

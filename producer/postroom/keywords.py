@@ -172,9 +172,7 @@ def _block(file: Any, field: str) -> str | bytes:
     try:
         block = file.read(_BLOCK)
     except UnicodeDecodeError:
-        raise invalid(
-            field, "it is not in the encoding that it was opened with", "open it with the right one"
-        ) from None
+        raise invalid(field, "it is not in the encoding it was opened with", "open it with the right one") from None
     except (OSError, ValueError) as error:
         raise invalid(field, f"it cannot be read: {error}", "give an open, readable file") from None
     if not isinstance(block, str | bytes):
@@ -332,6 +330,8 @@ def _date_ms(value: str, field: str) -> int:
         raise invalid(field, "it is no date", "write it as RFC 5322 §3.3 says") from None
     # RFC 5322 §3.3: -0000 says that the time is UTC, and nothing of the zone it was written in.
     aware = date if date.tzinfo else date.replace(tzinfo=UTC)
+    if f" {date.year} " not in value:
+        raise invalid(field, "its year has not four digits", "write it as RFC 5322 §3.3 says")
     return moment_ms(aware, field) or 0
 
 

@@ -220,6 +220,10 @@ def _letter(letter: Letter, parts: _PartWriter, letter_id: str | None, date_ms: 
 
 
 _NOTHING = Part("text/plain", encoding="7bit")
+_IN_PLACE = {
+    "calendar": Part("text/calendar", encoding="7bit"),
+    "ready": Part("message/rfc822", b"Subject: \r\n\r\n", encoding="7bit"),
+}
 
 
 class _PartReader:
@@ -227,31 +231,36 @@ class _PartReader:
 
     def __init__(self) -> None:
         self.problems = Problems()
+        self._count = 0
 
     def body(self, read: str | PartJson | None, field: str) -> str | Part | None:
-        return self.read(read, field) if isinstance(read, PartJson) else read
+        if not isinstance(read, PartJson):
+            return read
+        before = len(self.problems)
+        part = self.read(read, field)
+        return part if len(self.problems) == before else _IN_PLACE.get(field, part)
 
     def inline(self, read: Sequence[PartJson]) -> dict[str, Part]:
         parts: dict[str, Part] = {}
         for place, each in enumerate(read):
             field = f"inline[{place}]"
-            name = each.content_id or ""
+            part = self.read(each, field)
+            name = each.content_id
             if not name or name in parts:
-                self.problems.append(
-                    Problem(f"{field}.content_id", "it is missing, or given twice", "give each its own")
-                )
-            parts[name] = self.read(each, field)
+                problem = "it is missing, or another's"
+                self.problems.append(Problem(f"{field}.content_id", problem, "give each its own"))
+            else:
+                parts[name] = part
         return parts
 
     def read(self, read: PartJson, field: str, level: int = 1) -> Part:
         """Return the part, or an empty one."""
-        if level > DEEPEST:
-            problem = f"there are more than {DEEPEST} levels of parts"
-            self.problems.append(Problem(field, problem, "nest them less deeply"))
-            return _NOTHING
-        if len(read.subparts) > MOST_PARTS:
-            problem = f"there are more than {MOST_PARTS} of them"
-            self.problems.append(Problem(f"{field}.subparts", problem, "send several letters"))
+        self._count += 1
+        if level > DEEPEST or self._count > MOST_PARTS:
+            what = f"{DEEPEST} levels of parts" if level > DEEPEST else f"{MOST_PARTS} parts"
+            top = field.partition(".")[0]
+            if self._count <= MOST_PARTS + 1:
+                self.problems.append(Problem(top, f"there are more than {what}", "send several letters"))
             return _NOTHING
         before = len(self.problems)
         subparts = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Container, Iterator
+from dataclasses import dataclass
 from email.message import Message
 from email.parser import BytesHeaderParser
 from email.utils import collapse_rfc2231_value
@@ -51,16 +52,29 @@ def parse(raw: bytes) -> Part:
     """
     if raw.startswith(_BYTE_ORDER_MARK):
         raise invalid("raw", "it begins with a byte order mark", "take the first three octets off")
-    numbers = count(1)
-    return _entity(transfer_encoding.normalize_newlines(raw), content_types.TEXT, 1, numbers)
+    # The line end before it serves a delimiter that is its first line.
+    octets = b"\r\n" + transfer_encoding.normalize_newlines(raw)
+    return _entity(_Span(octets, 2, len(octets)), content_types.TEXT, 1, count(1))
 
 
-def _entity(octets: bytes, default_type: str, level: int, numbers: Iterator[int]) -> Part:
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """A piece of the message. Only what becomes content is copied: a hundred levels may each be nearly the whole."""
+
+    octets: bytes
+    start: int
+    end: int
+
+    def __bytes__(self) -> bytes:
+        return self.octets[self.start : self.end]
+
+
+def _entity(span: _Span, default_type: str, level: int, numbers: Iterator[int]) -> Part:
     if level > part_rules.DEEPEST:
         raise invalid("raw", f"it has more than {part_rules.DEEPEST} levels of parts", "read the inner ones alone")
     if next(numbers) > part_rules.MOST_PARTS:
         raise invalid("raw", f"it has more than {part_rules.MOST_PARTS} parts", "read the inner ones alone")
-    head, body = _head_and_body(octets)
+    head, body = _head_and_body(span)
     fields = BytesHeaderParser().parsebytes(head)
     fields.set_default_type(default_type)
     kind = _or_none(content_types.check, fields.get_content_type()) or content_types.OCTETS
@@ -70,35 +84,37 @@ def _entity(octets: bytes, default_type: str, level: int, numbers: Iterator[int]
         default_type = content_types.MESSAGE if kind == "multipart/digest" else content_types.TEXT
         pieces = _pieces(body, parameters.get("boundary", _NO_PARAMETER)[1])
         subparts = tuple(_entity(piece, default_type, level + 1, numbers) for piece in pieces)
-        content = Content(kind) if subparts else _content(fields, body, content_types.TEXT, parameters)
+        content = Content(kind) if subparts else _content(fields, bytes(body), content_types.TEXT, parameters)
     else:
-        content = _content(fields, body, kind, parameters)
+        content = _content(fields, bytes(body), kind, parameters)
     return _part(fields, content, parameters, subparts)
 
 
-def _head_and_body(octets: bytes) -> tuple[bytes, bytes]:
-    if not _FIELD.match(octets):
-        return b"", octets.removeprefix(b"\r\n")
-    head, _, body = octets.partition(b"\r\n\r\n")
-    if len(head) > LONGEST_HEADER:
-        raise invalid("raw", f"a header in it has {len(head)} octets", f"at most {LONGEST_HEADER} are read")
-    return head, body
+def _head_and_body(span: _Span) -> tuple[bytes, _Span]:
+    octets, start, end = span.octets, span.start, span.end
+    if not _FIELD.match(octets, start, end):
+        return b"", _Span(octets, start + 2 if octets.startswith(b"\r\n", start, end) else start, end)
+    blank = octets.find(b"\r\n\r\n", start, end)
+    stop = end if blank < 0 else blank
+    if stop - start > LONGEST_HEADER:
+        raise invalid("raw", f"a header in it has {stop - start} octets", f"at most {LONGEST_HEADER} are read")
+    return octets[start:stop], _Span(octets, min(stop + 4, end), end)
 
 
-def _pieces(body: bytes, boundary: str) -> list[bytes]:
-    """Return the entities between the delimiters of a multipart's body (RFC 2046 §5.1.1)."""
+def _pieces(body: _Span, boundary: str) -> Iterator[_Span]:
+    """Yield the entities between the delimiters of a multipart's body (RFC 2046 §5.1.1)."""
     if not boundary:
-        return []
-    octets = boundary.rstrip().encode()
-    pieces: list[bytes] = []
+        return
+    delimiter = re.compile(rb"\r\n--%b(--)?[ \t]*(?=\r\n|\Z)" % re.escape(boundary.rstrip().encode()))
     start = None
-    for delimiter in re.finditer(rb"(?:\A|\r\n)--%b(--)?[ \t]*(?=\r\n|\Z)" % re.escape(octets), body):
+    for found in delimiter.finditer(body.octets, body.start - 2, body.end):
         if start is not None:
-            pieces.append(body[start : delimiter.start()])
-        start = delimiter.end() + 2
-        if delimiter[1]:
-            return pieces
-    return pieces if start is None else [*pieces, body[start:]]
+            yield _Span(body.octets, start, max(start, found.start()))
+        if found[1]:
+            return
+        start = min(found.end() + 2, body.end)
+    if start is not None:
+        yield _Span(body.octets, start, body.end)
 
 
 def _content(fields: Message, body: bytes, kind: str, parameters: Parameters) -> Content:

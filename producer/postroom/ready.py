@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterator
 from email.errors import MessageError
 from email.header import Header
-from email.message import Message
-from email.policy import SMTP
+from email.message import EmailMessage, Message
+from email.policy import SMTP, Policy, compat32
 
 from postroom import header
 from postroom.address import Mailbox, extract_addresses, mailboxes
@@ -21,6 +21,7 @@ from postroom.transfer_encoding import fits, normalize_newlines
 
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:((?:[^\r\n]|\r\n(?=[ \t]))*)\r\n")
 _NAME = re.compile(r"[!-9;-~]+")
+_FOLD = re.compile(r"\r?\n(?=[ \t])")
 _ENDED = re.compile(r"\r(?!\n)|\n(?![ \t])|\0")
 _NOT_TO_TRAVEL = frozenset({b"bcc", b"resent-bcc"})
 _FIELD_MAX = 256 * 1024
@@ -31,7 +32,7 @@ def octets_of(message: object) -> bytes:
     """Return a ready message as octets.
 
     Fields of a message of the standard library stay as they were in its source; those that were set are written by our
-    rules. (Python's own policies fold a long List-Unsubscribe or References into encoded words, which no program reads.)
+    rules. (Python's policies fold a long List-Unsubscribe or References into encoded words, which no program reads.)
 
     Raises:
         InvalidLetter: it is neither octets nor such a message, or one that cannot be written, or a value in it holds a
@@ -45,7 +46,8 @@ def octets_of(message: object) -> bytes:
         for part in message.walk():
             for name, value in part.raw_items():
                 _check_field(name, value)
-        whole = message.as_bytes(policy=SMTP.clone(refold_source="none"))
+        policy: Policy = SMTP.clone(refold_source="none") if isinstance(message, EmailMessage) else compat32
+        whole = message.as_bytes(policy=policy.clone(linesep="\r\n"))
         fields = [_field(name, value) for name, value in message.raw_items()]
     except InvalidLetter:
         raise
@@ -66,9 +68,11 @@ def _field(name: str, value: object) -> bytes:
     if hasattr(value, "fold") and name.lower().startswith("content-"):
         folded: str = value.fold(policy=SMTP)
         return folded.encode("ascii", "surrogateescape")
-    if isinstance(value, Header) or hasattr(value, "fold"):
-        return header.field_octets(name, str(value), f"headers[{name!r}]")
-    text = str(value).replace("\r\n", "\n").replace("\n", "\r\n")
+    text = str(value)
+    was_set = isinstance(value, Header) or hasattr(value, "fold") or (not text.isascii() and text.isprintable())
+    if was_set:
+        return header.field_octets(name, _FOLD.sub("", text), f"headers[{name!r}]")
+    text = text.replace("\r\n", "\n").replace("\n", "\r\n")
     return f"{name}: {text}\r\n".encode("utf-8", "surrogateescape")
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+_LOCAL_PART = re.compile(r"[^\s<>()\"',;:]+(?=@[^\s@])")
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s+|$)", re.ASCII)
 
 
@@ -56,3 +57,8 @@ def printable(text: str, limit: int = 500) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+
+
+def without_addresses(text: str) -> str:
+    """Return what a monitor and a log may show of a reply: servers like to repeat the address they refuse."""
+    return _LOCAL_PART.sub("…", text)

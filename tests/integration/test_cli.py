@@ -7,13 +7,14 @@ import os
 import pty
 import re
 import sys
+from email import message_from_bytes
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
-from house import House, NewHouse
+from house import House, NewHouse, desk
 from postroom import LetterState, Receipt, RecipientState
 from postroom.cli import main
 from postroom.ledger import NewLetter, Recipient
@@ -89,18 +90,16 @@ def put(house: House, letter_id: str, *, in_state: LetterState = LetterState.FAI
 
 @pytest.fixture
 def settled(new_house: NewHouse) -> tuple[House, Receipt, Receipt, Receipt]:
-    """A house where a worker was: a letter that was sent, one that failed, and one that is deferred for an hour."""
-    here = new_house(POSTROOM_RETRY_FIRST_S="3600", POSTROOM_RETRY_MAX_S="3600")
+    """A house with a letter that was sent, one that failed, and one that is deferred for an hour."""
+    hourly = {"POSTROOM_RETRY_FIRST_S": "3600", "POSTROOM_RETRY_MAX_S": "3600"}
+    here = new_house(**hourly)
     here.answers["gone@example.com"] = refused
     here.answers["grey@example.com"] = greylisted(1)
-    worker = here.worker()
-    sent = here.postroom.send_letter("ann@example.com", "hi", subject="lunch")
-    failed = here.postroom.send_letter("gone@example.com", "hi", subject="farewell")
-    deferred = here.postroom.send_letter(["grey@example.com", "gone@example.com"], "hi", subject="patience")
-    here.wait_for(sent, LetterState.SENT)
-    here.wait_for(failed, LetterState.FAILED)
-    here.wait_for(deferred, LetterState.DEFERRED)
-    worker.stop()
+    with desk(here.environment["POSTROOM_REDIS_URL"], here.relay.url, **hourly) as by_hand:
+        sent = by_hand.accept("ann@example.com", subject="lunch")
+        failed = by_hand.accept("gone@example.com", subject="farewell")
+        deferred = by_hand.accept(["grey@example.com", "gone@example.com"], subject="patience")
+        assert [by_hand.deliver(each).state for each in (sent, failed, deferred)] == ["sent", "failed", "deferred"]
     return here, sent, failed, deferred
 
 
@@ -110,12 +109,12 @@ def settled(new_house: NewHouse) -> tuple[House, Receipt, Receipt, Receipt]:
 def test_list_shows_first_what_may_need_somebody_and_why(settled: tuple[House, Receipt, Receipt, Receipt]) -> None:
     here, sent, failed, deferred = settled
     head, *lines = done(here, "list").splitlines()
-    assert head.split() == "ID STATE AGE NEXT TO · SUBJECT · LAST REPLY".split()
+    assert head.split() == ["ID", "STATE", "AGE", "NEXT", "TO", "·", "SUBJECT", "·", "LAST", "REPLY"]
     words = [line.split() for line in lines]
     assert [line[:2] for line in words[::2]] == [[failed.id, "failed"], [deferred.id, "deferred"], [sent.id, "sent"]]
     assert lines[0].endswith("gone@example.com · farewell")
     assert lines[1].strip() == "550 5.1.1 No such mailbox here"
-    assert re.search(r" (59m|1h)  grey@example.com \+1 · patience$", lines[2])
+    assert re.search(r" \d+[mh]  grey@example.com \+1 · patience$", lines[2])
     assert lines[3].strip() == "451 4.7.1 Greylisted, please come back later"
     assert len(lines) == 5
 
@@ -156,13 +155,14 @@ def test_show_tells_the_whole_story_of_a_letter(shared: House) -> None:
     to = ["accepted@cli.example", "greylisted@cli.example", "refused@cli.example"]
     receipt = shared.postroom.send_letter(to, "hi", subject="three")
     assert receipt.wait().state is LetterState.PARTIAL
-    words = [line.split() for line in done(shared, "show", receipt.id).splitlines()]
+    lines = done(shared, "show", receipt.id).splitlines()
+    words = [line.split() for line in lines]
     assert words[0] == ["Letter", receipt.id, "partial"]
     assert words[2] == ["Subject", "three"]
     assert ["greylisted@cli.example", "accepted", "2", "250"] in [line[:4] for line in words]
     story = [line[2:] for line in words if line and re.fullmatch(r"\d{4}-\d\d-\d\d", line[0])]
     assert [line[:2] for line in story] == [["accepted,", "ready"], ["attempt", "1"], ["attempt", "2"]]
-    rows = [line[:3] for line in words if line and line[0] in to and not line[2].isdigit()]
+    rows = [line.split()[:3] for line in lines if line.startswith(" ") and "@" in line]
     assert rows == [
         ["accepted@cli.example", "accepted", "250"],
         ["greylisted@cli.example", "deferred", "451"],
@@ -203,7 +203,7 @@ def test_show_raw_says_that_the_content_of_a_sent_letter_is_gone(shared: House) 
 def test_stats_counts_the_letters_of_each_state(settled: tuple[House, Receipt, Receipt, Receipt]) -> None:
     here, *_ = settled
     (found,) = objects(done(here, "stats", "--json"))
-    assert found == {state: number for state, number in counts(here.ledger).items()}
+    assert found == counts(here.ledger)
     assert {state: number for state, number in found.items() if number} == {"sent": 1, "failed": 1, "deferred": 1}
     assert ["1", "failed"] in [line.split()[:2] for line in done(here, "stats").splitlines()]
 
@@ -353,8 +353,8 @@ def test_purge_leaves_nothing_of_a_letter(settled: tuple[House, Receipt, Receipt
     large.cancel()
     assert done(here, "purge", "--state", "failed", "--state", "cancelled", "--yes") == "2 letters purged\n"
     assert postroom(here, "show", failed.id).exit_code == 1
-    keys = [key.decode() for key in here.ledger.redis.keys()]
-    assert not [key for key in keys if large.id in key or failed.id in key or "contents" in key]
+    for trace in (large.id, failed.id, "contents"):
+        assert here.ledger.redis.keys(f"*{trace}*") == []
     assert postroom(here, "purge", sent.id, "--yes").exit_code == 1
     assert state(sent) is LetterState.SENT
 
@@ -397,7 +397,7 @@ def test_send_reads_the_text_from_stdin(shared: House, arguments: list[str]) -> 
     receipt = shared.postroom.receipt(objects(printed)[0]["id"])
     receipt.wait()
     (octets,) = shared.octets(receipt)
-    assert "Grüße".encode() in octets or b"Gr=C3=BC=C3=9Fe" in octets
+    assert message_from_bytes(octets).get_payload(decode=True) == "Grüße\r\n".encode()
 
 
 def test_send_and_wait_tells_what_became_of_the_letter(shared: House) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from house import House, NewHouse
 from postroom import LetterState
-from postroom.bell import DELIVER, QUEUE, publisher
+from postroom.bell import ACCEPT, BULK_QUEUE, DELIVER, QUEUE, publisher
+from postroom.ledger import views
 from postroom_worker.dev.server import wait_until
 
 
@@ -73,9 +74,15 @@ GARBAGE = {
     "unknown body encoding": message([[["x"]], {}, EMBEDDED], body_encoding="klingon"),
     "unknown task": message([[], {}, EMBEDDED], task="os.system"),
     "task that is a number": message([[], {}, EMBEDDED], task=5),
-    "eta that is no time": message([[["x"]], {}, EMBEDDED], id="2") .replace(b'"lang": "py"', b'"lang": "py", "eta": "soon"'),
-    "expires that is no time": message([[["x"]], {}, EMBEDDED]).replace(b'"lang": "py"', b'"lang": "py", "expires": "x"'),
-    "time limit that is text": message([[["x"]], {}, EMBEDDED]).replace(b'"lang": "py"', b'"lang": "py", "timelimit": "x"'),
+    "eta that is no time": message([[["x"]], {}, EMBEDDED], id="2").replace(
+        b'"lang": "py"', b'"lang": "py", "eta": "soon"'
+    ),
+    "expires that is no time": message([[["x"]], {}, EMBEDDED]).replace(
+        b'"lang": "py"', b'"lang": "py", "expires": "x"'
+    ),
+    "time limit that is text": message([[["x"]], {}, EMBEDDED]).replace(
+        b'"lang": "py"', b'"lang": "py", "timelimit": "x"'
+    ),
     "unknown arguments": message([[["x"], "y", "z"], {"v2": 1}, EMBEDDED]),
     "an id that is no text": message([[[5]], {}, EMBEDDED]),
     "ids that are no list": message([[7], {}, EMBEDDED]),
@@ -85,17 +92,38 @@ GARBAGE = {
 }
 
 
-@pytest.mark.parametrize("garbage", [pytest.param(raw, id=name) for name, raw in GARBAGE.items()])
-def test_try(garbage: bytes, new_house: NewHouse) -> None:
+def test_the_worker_survives_all_of_it_and_delivers_what_comes_behind(new_house: NewHouse) -> None:
     here = new_house()
-    here.ledger.redis.lpush(QUEUE, garbage)
-    worker = here.worker("w","--concurrency=1")
-    receipt = here.postroom.send_letter("behind@example.com", "hi")
-    try:
-        state = receipt.wait(6).state
-    finally:
-        print("ALIVE", worker.process.poll() is None)
-        print((here.folder/"w.log").read_text()[-1500:])
+    worker = here.worker()
+    for name, garbage in GARBAGE.items():
+        here.ledger.redis.lpush(QUEUE, garbage)
+        receipt = here.postroom.send_letter("behind@example.com", name)
+        assert receipt.wait().state is LetterState.SENT, name
+        assert here.accepted(receipt) == {"behind@example.com": 1}
     assert worker.process.poll() is None
-    assert state == "sent"
-    wait_until(lambda: here.bells_waiting() == 0, "x", timeout_s=3)
+    assert "Unrecoverable" not in worker.log.read_text()
+    wait_until(lambda: here.bells_waiting() == 0, "nothing of it is left to come again")
+
+
+@pytest.mark.parametrize("queue", [QUEUE, BULK_QUEUE])
+def test_what_was_dropped_does_not_come_back_to_the_next_worker(queue: str, new_house: NewHouse) -> None:
+    here = new_house()
+    here.ledger.redis.lpush(queue, *GARBAGE.values())
+    here.worker()
+    wait_until(lambda: here.bells_waiting() == 0, "all of it was read")
+    assert here.ledger.redis.hgetall("unacked") == {}
+
+
+def test_arguments_of_a_newer_producer_do_not_lose_a_letter(shared: House) -> None:
+    send = publisher(shared.postroom.settings.broker).send_task
+    send(ACCEPT, args=[{"schema": 1, "to": "new@example.com", "message": "hi"}], kwargs={"trace": 1}, queue=QUEUE)
+    rejected = wait_until(
+        lambda: [
+            letter_id
+            for letter_id in views.letter_ids(shared.ledger, LetterState.REJECTED)
+            if b"new@example.com" in (views.letter_json(shared.ledger, letter_id) or b"")
+        ],
+        "it is put aside",
+    )
+    assert len(rejected) == 1
+    assert shared.relay.named["new@example.com"] == 0

@@ -11,6 +11,7 @@ from postroom import clock
 from postroom.errors import LedgerUnavailable
 from postroom.ledger import pauses
 from postroom.ledger.pauses import Pause
+from postroom.reply import without_addresses
 from postroom_worker.backoff import Backoff
 from postroom_worker.outcome import Answer, outcome
 from postroom_worker.relay import Relay
@@ -56,7 +57,9 @@ class Breaker:
             wait_ms = self._wait_ms(1)
         self._asked_s = float("-inf")
         level = logging.ERROR if outcome(answer).alert else logging.WARNING
-        log.log(level, "relay %s is left alone for %.0f s: %s", self._relay, wait_ms / 1000, answer)
+        log.log(
+            level, "relay %s is left alone for %.0f s: %s", self._relay, wait_ms / 1000, without_addresses(str(answer))
+        )
         return wait_ms
 
     def _wait_ms(self, times: int) -> int:

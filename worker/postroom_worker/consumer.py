@@ -1,13 +1,18 @@
-"""Celery's consumer, mended: as shipped in 5.7.0 the worker exits when Redis goes away at the wrong moment.
+"""Celery's consumer, mended in two places where the worker, as shipped in 5.7.0, exits.
 
-With a task in hand and a slot free, the loss of the connection makes Celery close it twice; the second close finds no
-transport and ends the process (AttributeError: 'NoneType' object has no attribute 'hostname'), as does a later ack.
-Reading the outstanding poll first leaves nothing half-closed. ``tests/chaos/test_redis_restart.py`` shows it.
+Redis goes away at the wrong moment: with a task in hand and a slot free, the loss of the connection makes Celery close
+it twice; the second close finds no transport and ends the process (AttributeError: 'NoneType' object has no attribute
+'hostname'), as does a later ack. Reading the outstanding poll first leaves nothing half-closed.
+``tests/chaos/test_redis_restart.py`` shows it.
+
+Garbage comes over the queue: what is no message, or one whose body or headers are not what Celery writes, raises where
+nobody expects it. It is logged and dropped. ``tests/integration/test_garbage_on_the_queue.py`` shows it.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from celery.utils import threads
@@ -16,10 +21,31 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 log = logging.getLogger("postroom")
 
 _READ_MAX_S = 1.0
+_GARBAGE = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
+"""What reading a malformed message raises."""
 
 
 class Consumer(CeleryConsumer):
-    """The consumer that survives Redis."""
+    """The consumer that survives Redis, and whoever else writes to it."""
+
+    def connect(self) -> Any:
+        """Connect to the broker."""
+        connection = super().connect()
+        _guard(connection.default_channel)
+        return connection
+
+    def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
+        """Return what is called with each message."""
+        handle = super().create_task_handler(*args, **kwargs)
+
+        def on_message(message: Any) -> None:
+            try:
+                handle(message)
+            except _GARBAGE:
+                log.exception("a message on the queue cannot be read; it is dropped")
+                message.reject()
+
+        return on_message
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """Read what is outstanding, then do what Celery does, and live."""
@@ -28,6 +54,23 @@ class Consumer(CeleryConsumer):
             super().on_connection_error_after_connected(exc)
         except Exception:
             log.exception("the lost connection to the broker could not be cleaned up; going on with a new one")
+
+
+def _guard(channel: Any) -> None:
+    """Let the channel drop what it cannot read. Redis's channel reads its queues by this handler; others have none."""
+    handlers: dict[str, Callable[..., Any]] = getattr(channel, "handlers", {})
+    read = handlers.get("BRPOP")
+    if read is None:
+        return
+
+    def read_or_drop(**options: Any) -> Any:
+        try:
+            return read(**options)
+        except _GARBAGE:
+            log.exception("what came over the queue is no message; it is dropped")
+            return True
+
+    handlers["BRPOP"] = read_or_drop
 
 
 def _end_poll(connection: Any) -> None:

@@ -14,6 +14,7 @@ from postroom.errors import InvalidLetter, LedgerUnavailable, NewerSchema
 from postroom.ledger import Claim, Finish, Ledger
 from postroom.letter import Letter
 from postroom.part import Stored
+from postroom.reply import without_addresses
 from postroom.settings import Settings
 from postroom.states import LetterState
 from postroom_worker import settlement
@@ -234,6 +235,6 @@ def _until_recorded(write: Callable[[], T], letter_id: str) -> T:
 def why(finish: Finish) -> str:
     """Return the reply that decided, or the reason: what Flower shows. It names no address."""
     if finish.reason:
-        return finish.reason
+        return without_addresses(finish.reason)
     worst = [each.reply for each in finish.recipients if each.state != "accepted" and each.reply]
-    return worst[0] if worst else str(finish.event.get("why", ""))
+    return without_addresses(worst[0] if worst else str(finish.event.get("why", "")))

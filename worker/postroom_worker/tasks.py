@@ -36,8 +36,10 @@ def deliver_letters(letter_ids: list[str]) -> dict[str, Any]:
 
 
 @app.task(name=ACCEPT, bind=True, throws=(InvalidLetter, NewerSchema))
-def accept(self: Task[..., str], letter: Any) -> str:
+def accept(self: Task[..., str], *letters: Any, **unknown: Any) -> str:
     """Accept a letter given as JSON, from applications without the library; returns its id."""
+    # Arguments that nobody knows are put aside with their letter: an error of the task would lose it.
+    letter = letters[0] if len(letters) == 1 and not unknown else {"arguments": letters, "keywords": unknown}
     try:
         return accept_letter(office(), Bells(app), letter, str(self.request.id))
     except LedgerUnavailable as error:

@@ -69,7 +69,7 @@ ACTS = (
         operate.flush,
         frozenset({LetterState.DEFERRED}),
         "Try deferred letters now, as if they were due.\n\nWithout IDs: all of them.",
-        "tried now, as if they were due",
+        "tried now, as if due",
         "on the way",
     ),
     Act(

@@ -53,10 +53,10 @@ def state(of: LetterState | RecipientState) -> Text:
 
 
 def columns(*names: str) -> Table:
-    """Return an empty table with these columns, headed in capitals; what does not fit the last one goes below."""
+    """Return an empty table with these columns, headed in capitals; what does not fit goes below, nothing is cut."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     for name in names:
-        table.add_column(name.upper(), no_wrap=name != names[-1], overflow="fold")
+        table.add_column(name.upper(), overflow="fold")
     return table
 
 

@@ -23,7 +23,7 @@ _WORDS = {
     "uncertain": "uncertain",
     "died": "its worker was lost, before the relay could have accepted it",
     "retried": "retried",
-    "flushed": "flushed, to be tried before its time",
+    "flushed": "flushed",
     "cancelled": "cancelled",
     "held": "held",
     "released": "released",
@@ -56,7 +56,8 @@ def _happened(event: Event) -> RenderableType:
 def _attempt(event: Event, *, counts: bool) -> RenderableType:
     number = f"attempt {event['number']}" if counts else "attempt that does not count"
     what = Text.assemble((number, "bold"), output.data(f" through {event['relay']}, {event['took_ms']:,} ms"))
-    table = Table.grid(padding=(0, 2, 0, 0))
+    table = output.columns("who", "state", "reply")
+    table.show_header = False
     for each in event["recipients"]:
         state = output.state(RecipientState(each["state"]))
         table.add_row(output.data(each["address"]), state, output.data(each["reply"]))

@@ -51,7 +51,7 @@ def flower(folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
     """Run Flower as long as this lasts; gives its URL, user and password in it."""
     port, password = free_port(), secrets.token_urlsafe(9)
     command = [sys.executable, "-m", "celery", "-A", "postroom_worker", "flower"]
-    command += ["--address=127.0.0.1", f"--port={port}"]
+    command += ["--address=127.0.0.1", f"--port={port}", "--read-only"]
     with (folder / "flower.log").open("ab") as out:
         process = subprocess.Popen(
             command,
@@ -66,4 +66,7 @@ def flower(folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
         yield f"http://postroom:{password}@127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(10)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
