@@ -373,6 +373,24 @@ def test_of_many_letters_none_is_missed_while_others_come_and_go(new_house: NewH
     assert all(here.accepted(each) == {} for each in receipts if each.id in cancelled)
 
 
+def test_a_reason_that_no_utf8_can_hold_is_written_down_as_escapes(new_house: NewHouse) -> None:
+    here = new_house()
+    put(here, "x")
+    done(here, "retry", "x", "--reason", "pasted \udcff\x1b[2J")  # what Python makes of an octet that is no UTF-8
+    assert account(here.ledger, "x").history[1]["why"] == r"pasted \udcff\x1b[2J"
+
+
+def test_without_a_broker_letters_are_retried_all_the_same_and_it_is_tried_once(
+    new_house: NewHouse, caplog: pytest.LogCaptureFixture
+) -> None:
+    here = new_house(POSTROOM_BROKER_URL="redis://127.0.0.1:1/0")
+    for letter_id in ("a", "b", "c"):
+        put(here, letter_id)
+    assert done(here, "retry", "--state", "failed", "--yes") == "3 letters retried\n"
+    assert counts(here.ledger)[LetterState.QUEUED] == 3
+    assert len([record for record in caplog.records if "broker is away" in record.message]) == 1
+
+
 # --- sending --------------------------------------------------------------------------------------------------------
 
 

@@ -22,6 +22,7 @@ from postroom.cli.desk import Desk, LetterId, json_option, pass_desk
 from postroom.cli.look import letters_view
 from postroom.errors import TooLate, UnknownLetter
 from postroom.ledger import Bell, Ledger
+from postroom.reply import printable
 from postroom.sending import ring
 from postroom.states import LetterState
 
@@ -135,7 +136,7 @@ def command(act: Act) -> click.Command:
             output.note(f"{counted(chosen)} will be {act.will_be}")
             if not yes:
                 _ask()
-        _do(desk, act, chosen, reason, as_json=as_json)
+        _do(desk, act, chosen, printable(reason), as_json=as_json)
 
     names = click.Choice(sorted(state.value for state in act.states))
     by_state = click.Option(["--state", "states"], multiple=True, type=names, help="All in this state; repeatable.")

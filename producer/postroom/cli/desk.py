@@ -14,6 +14,7 @@ import click
 from postroom.errors import InvalidLetter
 from postroom.ledger import Ledger
 from postroom.letter_id import check_id
+from postroom.reply import printable
 from postroom.sending import Postroom
 from postroom.settings import Settings
 
@@ -47,7 +48,7 @@ class Desk:
     @cached_property
     def by(self) -> str:
         """Who acts: user and machine, as letters' histories name them."""
-        return f"{_user()}@{socket.gethostname()}"
+        return printable(f"{_user()}@{socket.gethostname()}")
 
 
 def _user() -> str:

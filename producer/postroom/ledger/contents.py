@@ -52,7 +52,7 @@ class Contents:
         Raises:
             LedgerUnavailable: Redis is away.
         """
-        with available(letter_id):
+        with available():
             for sha256 in sha256s:
                 keys = [self.keys.contents(sha256), self.keys.contents_letters(sha256)]
                 self.scripts.run(Call("drop", keys, [letter_id]))

@@ -189,13 +189,13 @@ class Ledger:
         """Say that the end of the content is about to be sent; False when the claim is lost and nothing may be sent."""
         keys = [self.keys.letter(claim.letter_id), self.keys.index_of(claim.letter_id, LetterState.SENDING)]
         arguments: list[Argument] = [claim.letter_id, claim.nonce, self.times.lease_ms, relay]
-        with available(claim.letter_id):
+        with available():
             return bool(self.scripts.run(Call("enter_window", keys, arguments)) == 1)
 
     def finish(self, claim: Claim, done: Finish) -> bool:
         """Record what an attempt came to and give the claim back; False when the claim was lost before."""
         drop_content = done.state is LetterState.SENT
-        with available(claim.letter_id):
+        with available():
             answer = self.scripts.run(
                 Call(
                     "finish",
@@ -261,7 +261,7 @@ class Ledger:
             state: the final state it has to be in.
             early_ms: how much before its time it may go.
         """
-        with available(letter_id):
+        with available():
             sha256s = self._contents_of(letter_id)
             call = Call("forget", self._keys(letter_id, state), [letter_id, state, early_ms])
             forgotten = bool(self.scripts.run(call) == 1)
@@ -304,7 +304,7 @@ class Ledger:
         Returns:
             ``done``; or the state it is in instead (the same when only its recipients have changed); or ``unknown``.
         """
-        with available(letter_id):
+        with available():
             answer: bytes = self.scripts.run(
                 Call(
                     "operate",
