@@ -44,5 +44,8 @@ format: install ## mend format and style
 docs: install ## write the tables of the docs anew
 	@$(BIN)/python docs/generate.py
 
+bench: install ## what composing costs, beside the standard library
+	@$(BIN)/python benchmarks/compose.py
+
 clean: ## remove .venv and everything that was made
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .postroom build dist
