@@ -18,6 +18,7 @@ from postroom.errors import InvalidLetter, Problem, Problems
 from postroom.keywords import Attachment, Headers, OnUncertain, Pairs, Priority
 from postroom.part import Part, Stored, make_mime_part
 from postroom.part_rules import MOST_PARTS
+from postroom.render import joined
 from postroom.settings import Settings, process_settings
 
 
@@ -312,7 +313,7 @@ class Letter:
 
     def as_bytes(self) -> bytes:
         """Return the whole message, with CRLF line ends."""
-        return b"".join(self.octets())
+        return joined(self.octets())
 
     def as_string(self) -> str:
         """Return the whole message as text, for looking at; octets that are no UTF-8 show as U+FFFD."""

@@ -55,7 +55,9 @@ FINAL = frozenset(
 EDGES: Mapping[LetterState, frozenset[LetterState]] = MappingProxyType(
     {
         LetterState.SCHEDULED: frozenset({LetterState.QUEUED, LetterState.CANCELLED, LetterState.HELD}),
-        LetterState.QUEUED: frozenset({LetterState.SENDING, LetterState.CANCELLED, LetterState.HELD}),
+        LetterState.QUEUED: frozenset(
+            {LetterState.SENDING, LetterState.CANCELLED, LetterState.PARTIAL, LetterState.HELD}
+        ),
         LetterState.SENDING: frozenset(
             {
                 LetterState.SENT,
@@ -67,8 +69,12 @@ EDGES: Mapping[LetterState, frozenset[LetterState]] = MappingProxyType(
                 LetterState.REJECTED,
             }
         ),
-        LetterState.DEFERRED: frozenset({LetterState.QUEUED, LetterState.CANCELLED, LetterState.HELD}),
-        LetterState.HELD: frozenset({LetterState.SCHEDULED, LetterState.QUEUED, LetterState.CANCELLED}),
+        LetterState.DEFERRED: frozenset(
+            {LetterState.QUEUED, LetterState.CANCELLED, LetterState.PARTIAL, LetterState.HELD}
+        ),
+        LetterState.HELD: frozenset(
+            {LetterState.SCHEDULED, LetterState.QUEUED, LetterState.CANCELLED, LetterState.PARTIAL}
+        ),
         LetterState.PARTIAL: frozenset({LetterState.QUEUED}),
         LetterState.FAILED: frozenset({LetterState.QUEUED}),
         LetterState.CANCELLED: frozenset({LetterState.QUEUED}),

@@ -1,5 +1,4 @@
 // Reads messages, a line of hexadecimal each, from standard input; writes what they say as JSON.
-import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import PostalMime from "postal-mime";
 
@@ -20,7 +19,8 @@ for (const line of lines) {
     attachments: read.attachments.map((file) => ({
       filename: file.filename,
       contentId: file.contentId ?? null,
-      sha256: createHash("sha256").update(Buffer.from(file.content)).digest("hex"),
+      mimeType: file.mimeType,
+      content: Buffer.from(file.content).toString("hex"),
     })),
   });
 }

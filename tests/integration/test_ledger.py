@@ -6,7 +6,7 @@ row with the same arguments. That is what redis-py does, silently, when a connec
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
@@ -457,6 +457,7 @@ def test_an_account_begun_anew_forgets_deaths_and_doubts(ledger: Ledger) -> None
         anew=True,
     )
     [again] = ledger.claim(["L1"], "w")
+    assert isinstance(claim, Claim)
     assert isinstance(again, Claim)
     assert again.uncertain == 0
     assert again.give_up_ms > claim.give_up_ms
@@ -628,7 +629,7 @@ def test_a_redis_that_is_away_is_told_in_one_kind_of_error(tmp_path: Path) -> No
         ledger = Ledger(redis, TIMES)
         claim = claimed(ledger)
         running.kill()
-        acts = [
+        acts: list[Callable[[], object]] = [
             lambda: ledger.accept(new("L2")),
             lambda: ledger.accept_all([new("L2")]),
             lambda: ledger.claim(["L1"], "w"),

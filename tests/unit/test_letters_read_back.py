@@ -113,14 +113,18 @@ def expected_leaves(keywords: dict[str, Any], made: Letter) -> list[tuple[str, s
         for name, octets in keywords.get("inline", {}).values():
             found.append(("", octets, name))
         if "calendar" in keywords:
-            calendar = as_arrived(keywords["calendar"])
-            found += [("text/calendar", calendar, None), ("application/ics", calendar.encode(), "invite.ics")]
-    return [*found, *(("", octets, name) for name, octets in keywords.get("attachments", ()))]
+            found.append(("text/calendar", as_arrived(keywords["calendar"]), None))
+    found += [("", octets, name) for name, octets in keywords.get("attachments", ())]
+    if "calendar" in keywords:
+        found.append(("application/ics", as_arrived(keywords["calendar"]), "invite.ics"))
+    return found
 
 
 def assert_reads_as(leaf: EmailMessage, kind: str, content: str | bytes, name: str | None, *, is_whole: bool) -> None:
     assert not kind or leaf.get_content_type() == kind
-    assert leaf.get_filename() == name
+    # Not get_filename, which takes white space off.
+    disposition = leaf["content-disposition"]
+    assert (disposition.params.get("filename") if disposition else None) == name
     if leaf.get_content_type() == "message/rfc822":
         inner = leaf.get_payload(0)
         assert isinstance(inner, EmailMessage)
@@ -129,8 +133,6 @@ def assert_reads_as(leaf: EmailMessage, kind: str, content: str | bytes, name: s
         return
     wanted = as_arrived(content) if isinstance(content, str) else content
     got: str | bytes = text_of(leaf) if isinstance(content, str) else octets_of(leaf)
-    if kind == "application/ics":
-        wanted, got = as_arrived(str(content, "utf-8")), text_of(leaf)
     # The last line of a bare text ends where the message ends.
     newline = "\n" if isinstance(got, str) else b"\r\n"
     assert got == wanted or (is_whole and got == wanted + newline)  # type: ignore[operator]
@@ -140,7 +142,7 @@ def assert_reads_as(leaf: EmailMessage, kind: str, content: str | bytes, name: s
 @example({"to": ["ann@example.com"], "message": ""})
 @example({"to": [("x" * 75, "ann@example.com")], "message": ".", "subject": " " * 200})
 @example({"to": ["ann@example.com"], "html": "", "text_from_html": True, "attachments": [("a", b"")]})
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_any_letter_reads_back_as_it_was_given(keywords: dict[str, Any]) -> None:
     made = letter(**keywords)
     octets = made.as_bytes()
@@ -156,7 +158,9 @@ def test_any_letter_reads_back_as_it_was_given(keywords: dict[str, Any]) -> None
     assert message["message-id"] == made.message_id
     assert message["date"].datetime == datetime.fromtimestamp(made.date_ms // 1000, UTC)
     for field in ("X-Note", "Comments"):
-        assert message.get_all(field, []) == [value for name, value in keywords.get("headers", ()) if name == field]
+        # Python's parser takes a fold after the colon for a blank.
+        values = [value.strip(" ") for name, value in keywords.get("headers", ()) if name == field]
+        assert [value.strip(" ") for value in message.get_all(field, [])] == values
 
     found = list(leaves(message))
     wanted = expected_leaves(keywords, made)
@@ -166,7 +170,7 @@ def test_any_letter_reads_back_as_it_was_given(keywords: dict[str, Any]) -> None
 
 
 @given(letters.keywords)
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_as_many_recipients_as_mailboxes_are_named(keywords: dict[str, Any]) -> None:
     made = letter(**{**keywords, "message": "", "html": None, "calendar": None, "inline": None, "attachments": ()})
     message = parsed(b"".join(made.header_fields()) + b"\r\n")
@@ -190,7 +194,9 @@ def test_each_letter_of_the_corpus_is_fit_for_the_wire_and_without_a_defect(name
     assert_fit_for_the_wire(octets)
     for part in parsed(octets).walk():
         assert not part.defects
-        assert not [defect for value in part.values() for defect in getattr(value, "defects", ())]
+        defects = [str(defect) for value in part.values() for defect in getattr(value, "defects", ())]
+        # A file name beyond ASCII has a likeness in ASCII beside it, for older readers.
+        assert set(defects) <= {"duplicate parameter name; duplicate ignored"}
 
 
 def test_a_local_part_beyond_ascii_is_written_in_utf_8_and_read_back() -> None:
@@ -259,7 +265,7 @@ def as_node_should_read(made: Letter) -> dict[str, Any]:
     return {
         "subject": made.subject,
         "from": {"name": made.from_.name, "address": made.from_.address},
-        "to": flat(made.to),
+        "to": flat(made.to) if made.to or made.cc else [{"name": "undisclosed-recipients", "group": []}],
         "cc": flat(made.cc),
         "replyTo": flat(made.reply_to),
         "messageId": made.message_id,
@@ -272,11 +278,16 @@ def files_of(made: Letter) -> list[dict[str, str | None]]:
         {
             "filename": part.name,
             "contentId": f"<{part.content_id}>" if part.content_id else None,
-            "sha256": hashlib.sha256(part.content).hexdigest(),
+            "content": shown(part.content, part.content_type),
         }
         for part in (*made.inline, *made.attachments)
         if isinstance(part.content, bytes)
     ]
+
+
+def shown(octets: bytes, content_type: str) -> str:
+    """Octets in hexadecimal; those of a message travel as lines, whose ends this parser makes its own."""
+    return (octets.replace(b"\r\n", b"\n").strip() if content_type == "message/rfc822" else octets).hex()
 
 
 def test_a_parser_of_another_language_reads_the_same(node: Path) -> None:
@@ -287,8 +298,16 @@ def test_a_parser_of_another_language_reads_the_same(node: Path) -> None:
         for field, wanted in as_node_should_read(made).items():
             assert read[field] == wanted, f"{name}: {field}"
         if made.message is not None and not made.message.is_multipart:
-            assert read["text"].rstrip("\n") == made.message.text.rstrip("\n"), name
+            assert as_arrived(read["text"]).rstrip("\n") == made.message.text.rstrip("\n"), name
         if made.html is not None:
-            assert read["html"].rstrip("\n") == made.html.text.rstrip("\n"), name
+            assert as_arrived(read["html"]).rstrip("\n") == made.html.text.rstrip("\n"), name
         if made.calendar is None and (made.message is None or not made.message.is_multipart):
-            assert read["attachments"] == files_of(made), name
+            files = [
+                {
+                    "filename": file["filename"],
+                    "contentId": file["contentId"],
+                    "content": shown(bytes.fromhex(file["content"]), file["mimeType"]),
+                }
+                for file in read["attachments"]
+            ]
+            assert files == files_of(made), name

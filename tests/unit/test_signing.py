@@ -26,7 +26,7 @@ from postroom.letter import Letter
 from postroom_worker.signing import body_digest, signed
 from postroom_worker.signing_key import SigningKey
 
-DATA = Path(__file__).parent.parent / "data"
+TESTS = Path(__file__).parent.parent
 RSA = SigningKey("example.org", "s1", rsa.generate_private_key(65537, 2048))
 ED25519 = SigningKey("example.org", "s2", Ed25519PrivateKey.generate())
 BOTH = (RSA, ED25519)
@@ -95,8 +95,12 @@ def test_every_letter_verifies(name: str) -> None:
 @pytest.mark.parametrize(
     ("command", "why_missing", "ed25519"),
     [
-        (["perl", str(DATA / "dkim_verify.pl")], "Perl's Mail::DKIM is missing (Debian: libmail-dkim-perl)", "invalid"),
-        (["node", str(DATA / "dkim_verify.js")], "node's mailauth is missing (npm; NODE_PATH tells where)", "pass"),
+        (
+            ["perl", str(TESTS / "dkim_verify.pl")],
+            "Perl's Mail::DKIM is missing (Debian: libmail-dkim-perl)",
+            "invalid",
+        ),
+        (["node", str(TESTS / "dkim_verify.js")], "node's mailauth is missing (npm; NODE_PATH tells where)", "pass"),
     ],
     ids=["Mail::DKIM", "mailauth"],
 )

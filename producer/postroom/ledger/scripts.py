@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from redis import Redis
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError, OutOfMemoryError
 
 Argument = str | bytes | int
 
@@ -97,4 +97,4 @@ def _digest(text: str) -> str:
 
 def is_full(error: Exception) -> bool:
     """True when Redis refused a write because its memory is full."""
-    return isinstance(error, ResponseError) and "OOM" in str(error)
+    return isinstance(error, OutOfMemoryError)

@@ -3,7 +3,7 @@
 -- ARGV     1 id, 2 nonce, 3 next state, 4 wait_ms (until due, or until forgotten), 5 recipients, 6 attempts,
 --          7 uncertain, 8 pauses, 9 reason, 10 '1' to drop the content, 11 event
 -- returns  'finished', 'again' (it already was, by this claim), 'stale' (the claim is lost)
--- from     sending   to  sent, partial, failed, deferred, held, queued
+-- from     sending   to  sent, partial, failed, deferred, held, queued, rejected
 -- guard    state and nonce
 -- room     not needed
 local letter, history, sending, index = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
