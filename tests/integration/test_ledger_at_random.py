@@ -144,11 +144,11 @@ class Chance:
     def check(self) -> None:
         """Look whether all is in order."""
         for letter_id, before in list(self.seen.items()):
-            places = [
-                state
-                for state in LetterState
-                if self.ledger.redis.zscore(self.ledger.keys.index(state, 0), letter_id) is not None
-            ]
+            pipeline = self.ledger.redis.pipeline(transaction=False)
+            for state in LetterState:
+                pipeline.zscore(self.ledger.keys.index(state, 0), letter_id)
+            found = zip(LetterState, pipeline.execute(), strict=True)
+            places = [state for state, score in found if score is not None]
             if not places:
                 assert before.is_final, "only what is over is forgotten"
                 assert not self.ledger.redis.exists(self.ledger.keys.letter(letter_id))
@@ -167,7 +167,7 @@ class Chance:
                 assert not any(each.state.is_open for each in status.recipients.values())
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_whatever_happens_the_ledger_is_in_order(seed: int, redis_url: str) -> None:
     with Redis.from_url(redis_url) as redis:
         chance = Chance(redis, Random(seed))
