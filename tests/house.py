@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from postroom import Letter, LetterState, LetterStatus, Postroom, Receipt, Settings
+from postroom import Letter, LetterState, LetterStatus, Part, Postroom, Receipt, Settings
 from postroom.address import AddressesInput
 from postroom.bell import BULK_QUEUE, QUEUE
 from postroom.ledger import Ledger, open_ledger
@@ -125,7 +125,7 @@ class Desk:
         """The ledger."""
         return self.office.ledger
 
-    def accept(self, to: AddressesInput, message: str = "hi", **keywords: Any) -> Receipt:
+    def accept(self, to: AddressesInput, message: str | Part = "hi", **keywords: Any) -> Receipt:
         """Record a letter, ready to be claimed; no bell rings for it."""
         letter = Letter(to, message, settings=self.office.settings, **keywords)
         new, contents = new_letter(letter, self.office.settings)

@@ -38,8 +38,8 @@ def as_arrived(text: str) -> str:
 
 WORDS = [
     "a", "Genève", "größer", "Ελλάδα", "привет", "שלום", "مرحبا", "नमस्ते", "ทดสอบ", "日本語", "한국어", "👍🏽", FAMILY,
-    "🇩🇪", "e\u0301", "\u0301", "\u200d", "\ufeff", "\u00a0", "\u2028", "\u202e", "\u3000", '"', "\\", "'", ",", ";", ":",
-    "<", ">", "@", "(", ")", "[", ".", "%", "*", "?", "=", "=?", "?=", "_", "=?utf-8?q?=0A?=", "=3D", "utf-8''x",
+    "🇩🇪", "e\u0301", "\u0301", "\u200d", "\ufeff", "\u00a0", "\u2028", "\u202e", "\u3000", '"', "\\", "'", ",", ";",
+    ":", "<", ">", "@", "(", ")", "[", ".", "%", "*", "?", "=", "=?", "?=", "_", "=?utf-8?q?=0A?=", "=3D", "utf-8''x",
     "x" * 75, "x" * 130, "日" * 40, " ", "   ", "",
 ]  # fmt: skip
 _any_line = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=40)
@@ -57,7 +57,15 @@ texts = st.lists(st.sampled_from(_PIECES), max_size=20).map("".join) | st.text(
 """Whatever a body may say."""
 
 _LOCALS = ["ann", "o'neil+tag", "a.b.c", "x" * 64, '"a;b"', '"a\\"b"', "-oQ", "a=b", "{}"]
-_DOMAINS = ["example.com", "EXAMPLE.com", "xn--bcher-kva.example", "bücher.example", "пример.рф", "localhost", "例え.jp"]
+_DOMAINS = [
+    "example.com",
+    "EXAMPLE.com",
+    "xn--bcher-kva.example",
+    "bücher.example",
+    "пример.рф",
+    "localhost",
+    "例え.jp",
+]
 _addresses = st.builds("{}@{}".format, st.sampled_from(_LOCALS), st.sampled_from(_DOMAINS))
 mailboxes = st.builds(lambda name, address: (name, address), lines, _addresses)
 groups = st.builds(
@@ -137,7 +145,9 @@ _FORWARDED = "From: a@example.com\r\nTo: b@example.com\r\nSubject: inner\r\n\r\n
 def _nested() -> Part:
     part = make_mime_part("the innermost text")
     for number in range(8):
-        part = make_mime_part(subparts=[part, make_mime_part(f"level {number}", name=f"level-{number}.txt")])
+        part = make_mime_part(
+            subparts=[part, make_mime_part(f"level {number}", name=f"level-{number}.txt", attachment=True)]
+        )
     return part
 
 
@@ -145,7 +155,9 @@ def _report() -> Part:
     return make_mime_part(
         subparts=[
             make_mime_part("Your letter could not be delivered."),
-            make_mime_part("Reporting-MTA: dns; mx.example.org\n\nAction: failed\n", content_type="message/delivery-status"),
+            make_mime_part(
+                "Reporting-MTA: dns; mx.example.org\n\nAction: failed\n", content_type="message/delivery-status"
+            ),
             make_mime_part(_FORWARDED, content_type="message/rfc822"),
         ],
         content_type="multipart/report",
@@ -154,7 +166,7 @@ def _report() -> Part:
 
 
 _CORPUS: dict[str, Callable[[], dict[str, Any]]] = {
-    "a text": lambda: {},
+    "a text": dict,
     "an empty text": lambda: {"message": ""},
     "a text of blank lines": lambda: {"message": "\n\n\n"},
     "a text with dots": lambda: {"message": ".\n..\n.a\nend\n.\n"},
@@ -202,7 +214,15 @@ _CORPUS: dict[str, Callable[[], dict[str, Any]]] = {
     "file names in many scripts": lambda: {
         "attachments": [
             (name, name.encode())
-            for name in ("Übersicht.pdf", "日本語" * 30 + ".txt", "a;b.txt", 'a"b.txt', "a b.txt", "naïve (1).csv", "a%20b")
+            for name in (
+                "Übersicht.pdf",
+                "日本語" * 30 + ".txt",
+                "a;b.txt",
+                'a"b.txt',
+                "a b.txt",
+                "naïve (1).csv",
+                "a%20b",
+            )
         ]
     },
     "an empty attachment": lambda: {"attachments": [("empty.bin", b"")]},

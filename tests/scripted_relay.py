@@ -90,16 +90,21 @@ class Session:
         """Send octets, one at a time if the relay splits its replies."""
         if octets[:3].isdigit():
             self._said = octets[:3].decode("ascii")
-        if self._content is not None and octets.startswith(b"2"):
+        if octets.startswith(b"2"):
             # Before the reply is on the way: whoever reads it finds the account in order.
-            self.relay.taken.append(Taken(self._mail, self._recipients, self._content, self.number))
-            self._content = None
+            self.take()
         pieces = [octets[place : place + 1] for place in range(len(octets))] if self.relay.splits else [octets]
         for piece in pieces:
             try:
                 self.sock.sendall(piece)
             except OSError as error:
                 raise Gone from error
+
+    def take(self) -> None:
+        """Put the content, if there is one that was not answered yet, into the account."""
+        if self._content is not None:
+            self.relay.taken.append(Taken(self._mail, self._recipients, self._content, self.number))
+            self._content = None
 
     def read(self) -> bytes:
         """Read what comes."""
@@ -122,13 +127,8 @@ class Session:
     def step(self, name: str, reply: str = "") -> str:
         """Do what the script says of a step; return the code of what was said."""
         self._said = ""
-        reactions = self.relay.script_of(self.number).get(name)
-        if reactions is None:
-            self.write((reply or _POLITE[name]).encode() + b"\r\n")
-        elif callable(reactions):
-            reactions(self)
-        else:
-            reactions[min(self._steps[name], len(reactions) - 1)](self)
+        polite = (reply or _POLITE.get(name, "")).encode()
+        self.relay.react(self, name, self._steps[name], polite)
         self._steps[name] += 1
         return self._said
 
@@ -252,8 +252,8 @@ class ScriptedRelay:
 
     @property
     def verbs(self) -> list[str]:
-        """The first word of each command."""
-        return [command.partition(" ")[0] for command in self.commands]
+        """The first word of each command, in capitals."""
+        return [command.partition(" ")[0].upper() for command in self.commands]
 
     @property
     def accepted(self) -> Counter[str]:
@@ -268,6 +268,16 @@ class ScriptedRelay:
     def script_of(self, session: int) -> Script:
         """Return the script of a session."""
         return self.scripts[min(session, len(self.scripts) - 1)]
+
+    def react(self, session: Session, name: str, times: int, polite: bytes) -> None:
+        """Do at a step, reached so many times before, what the script says; else give the polite reply."""
+        reactions = self.script_of(session.number).get(name)
+        if reactions is None:
+            session.write(polite + b"\r\n")
+        elif callable(reactions):
+            reactions(session)
+        else:
+            reactions[min(times, len(reactions) - 1)](session)
 
     def accept_sessions(self, listener: socket.socket) -> None:
         """Serve whoever connects, each in a thread."""

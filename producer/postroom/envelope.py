@@ -28,4 +28,7 @@ def forward_paths(mailboxes: Iterable[Mailbox]) -> tuple[str, ...]:
 
     Local parts are compared exactly (RFC 5321 §2.4), domains without regard to case.
     """
-    return tuple({mailbox.key: mailbox.address for mailbox in reversed(list(mailboxes))}.values())[::-1]
+    paths: dict[str, str] = {}
+    for mailbox in mailboxes:
+        paths.setdefault(mailbox.key, mailbox.address)
+    return tuple(paths.values())

@@ -305,8 +305,9 @@ def _part(read: PartJson, subparts: tuple[Part, ...]) -> Part:
 
 def _made(read: PartJson, octets: bytes) -> Part:
     """A part that leaves to us how it travels, as one does that another program wrote."""
+    # With a disposition it is a file, whose line ends are its own.
     return make_mime_part(
-        octets if read.text is None else read.text,
+        octets if read.text is None or read.disposition else read.text,
         content_type=read.type,
         charset=read.charset,
         parameters=read.parameters,

@@ -17,16 +17,21 @@ def _setting(default: Any, doc: str) -> Any:
     return field(default=default, metadata={"doc": doc})
 
 
+def _secret(default: Any, doc: str) -> Any:
+    """A setting that may hold a password: it is in no repr, and so in no log and no error report."""
+    return field(default=default, metadata={"doc": doc}, repr=False)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What can be set. A field named ``retry_first_s`` is read from ``POSTROOM_RETRY_FIRST_S``."""
 
-    redis_url: str = _setting(
+    redis_url: str = _secret(
         "redis://localhost:6379/0", "The ledger's Redis: `redis://`, `rediss://` or `unix://PATH?db=0`."
     )
-    broker_url: str = _setting("", "Celery's broker; empty means the ledger's Redis.")
+    broker_url: str = _secret("", "Celery's broker; empty means the ledger's Redis.")
     from_: str = _setting("", "The From of letters that name none.")
-    relay_url: str = _setting(
+    relay_url: str = _secret(
         "smtp://localhost:25",
         "The relay: `smtp://` (STARTTLS unless on loopback), `smtp+starttls://`, `smtps://`, "
         "or `smtp+plain://` (no TLS), as `user:password@host:port`.",

@@ -184,16 +184,17 @@ def _transaction(office: Office, claim: Claim, envelope: Envelope, content: Sequ
             raise Expired
         return _until_recorded(lambda: office.ledger.enter_window(claim, office.relay.name), claim.letter_id)
 
-    for is_last in (False, True):
+    answers: Answers = {}
+    for fresh in (False, True):
         try:
-            with office.pool.session(office.relay) as session:
+            with office.pool.session(office.relay, fresh=fresh) as session:
                 is_new = session.letters == 0
                 answers = transmit(session, envelope, content, enter_window)
         except SessionFailed as failed:
             return dict.fromkeys(envelope.recipients, failed.answer)
-        if is_new or is_last or not all(_is_session_end(answer) for answer in answers.values()):
-            return answers
-    raise AssertionError("unreachable")
+        if is_new or not all(_is_session_end(answer) for answer in answers.values()):
+            break
+    return answers
 
 
 def _is_session_end(answer: Answer) -> bool:

@@ -34,13 +34,17 @@ class Pool:
         os.register_at_fork(after_in_child=self._forget)
 
     @contextmanager
-    def session(self, relay: Relay) -> Iterator[Session]:
+    def session(self, relay: Relay, *, fresh: bool = False) -> Iterator[Session]:
         """Lend a session with a relay: a kept one that is alive, or a new one.
+
+        Args:
+            relay: which.
+            fresh: a new one in any case.
 
         Raises:
             SessionFailed: the relay cannot be reached, or does not let us in.
         """
-        session = self._kept(relay) or Session(relay, self._manner)
+        session = (None if fresh else self._kept(relay)) or Session(relay, self._manner)
         try:
             yield session
         finally:

@@ -1,0 +1,162 @@
+"""AUTH: we say who we are in every way that is offered, in UTF-8; and the password is told to nobody else."""
+
+from __future__ import annotations
+
+import base64
+import logging
+from urllib.parse import quote
+
+import pytest
+
+from house import desk
+from postroom import LetterState
+from postroom.ledger import pauses, views
+from scripted_relay import OFFERS, Reaction, Session, both, close, octets, say, scripted_relay
+
+USER, PASSWORD = "bøb@example.org", "pässwörd €:/@%&"
+CREDENTIALS = f"{quote(USER, safe='')}:{quote(PASSWORD, safe='')}"
+
+
+def url(port: int) -> str:
+    """A relay on the loopback interface, which gets our credentials."""
+    return f"smtp://{CREDENTIALS}@127.0.0.1:{port}"
+
+
+@pytest.mark.parametrize("offered", ["PLAIN", "LOGIN", "CRAM-MD5", "plain", "GSSAPI XOAUTH2 LOGIN"])
+def test_a_session_begins_with_each_mechanism(offered: str, redis_url: str) -> None:
+    with (
+        scripted_relay(offers=[*OFFERS, f"AUTH {offered}"], credentials=(USER, PASSWORD)) as relay,
+        desk(redis_url, url(relay.port)) as here,
+    ):
+        assert here.deliver(here.accept("ann@example.com")).state is LetterState.SENT
+        assert relay.accepted == {"ann@example.com": 1}
+
+
+def test_in_the_clear_the_mechanism_that_hides_the_password_comes_first(redis_url: str) -> None:
+    with (
+        scripted_relay(offers=["AUTH PLAIN LOGIN CRAM-MD5"], credentials=(USER, PASSWORD)) as relay,
+        desk(redis_url, url(relay.port)) as here,
+    ):
+        here.deliver(here.accept("ann@example.com"))
+        assert relay.commands[1] == "AUTH CRAM-MD5"
+
+
+def test_an_old_spelling_of_the_offer_is_understood(redis_url: str) -> None:
+    with (
+        scripted_relay(offers=["AUTH=LOGIN"], credentials=(USER, PASSWORD)) as relay,
+        desk(redis_url, url(relay.port)) as here,
+    ):
+        assert here.deliver(here.accept("ann@example.com")).state is LetterState.SENT
+
+
+@pytest.mark.parametrize("offer", [[], ["AUTH GSSAPI"]])
+def test_without_a_mechanism_of_ours_nothing_is_sent(offer: list[str], redis_url: str) -> None:
+    with scripted_relay(offers=offer) as relay, desk(redis_url, url(relay.port)) as here:
+        assert here.deliver(here.accept("ann@example.com")).state is LetterState.DEFERRED
+        assert set(relay.verbs) <= {"EHLO", "QUIT"}
+
+
+def test_wrong_credentials_pause_the_relay_and_alert(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        scripted_relay(offers=["AUTH PLAIN"], credentials=(USER, "another")) as relay,
+        desk(redis_url, url(relay.port), POSTROOM_PAUSE_FIRST_S="60") as here,
+    ):
+        first, second = here.accept("ann@example.com"), here.accept("ben@example.com")
+        for receipt in (first, second):
+            status = here.deliver(receipt)
+            assert (status.state, status.attempts) == (LetterState.DEFERRED, 0)
+        assert relay.verbs.count("AUTH") == 1, "the second letter does not lock the account"
+    assert [record.levelno for record in caplog.records if "left alone" in record.message] == [logging.ERROR]
+
+
+def test_challenges_without_end_are_not_answered_without_end(redis_url: str) -> None:
+    with (
+        scripted_relay({"auth": ask_for_ever}, offers=["AUTH LOGIN"]) as relay,
+        desk(redis_url, url(relay.port)) as here,
+    ):
+        assert here.deliver(here.accept("ann@example.com")).state is LetterState.DEFERRED
+        assert relay.taken == []
+
+
+def ask_for_ever(session: Session) -> None:
+    """One challenge after the other."""
+    while True:
+        say("334 bW9yZQ==")(session)
+        session.commands.append(session.read_line())
+
+
+@pytest.mark.parametrize("challenge", ["", "%%%", "ÿ", "A" * 3000])
+def test_a_challenge_that_cannot_be_read_is_answered_all_the_same(challenge: str, redis_url: str) -> None:
+    def login(session: Session) -> None:
+        for expected in (USER, PASSWORD):
+            say(f"334 {challenge}")(session)
+            assert base64.b64decode(session.read_line()).decode() == expected
+        say("235 2.7.0 welcome")(session)
+
+    with scripted_relay({"auth": login}, offers=["AUTH LOGIN"]) as relay, desk(redis_url, url(relay.port)) as here:
+        assert here.deliver(here.accept("ann@example.com")).state is LetterState.SENT
+
+
+def echo(session: Session) -> None:
+    """Repeat what was said, as some relays do in their errors."""
+    said = session.commands[-1]
+    say(f"535 5.7.8 cannot take {said} ({said.split()[-1]})")(session)
+
+
+def echo_answers(session: Session) -> None:
+    """Repeat the answers to the challenges."""
+    say("334 VXNlcm5hbWU6")(session)
+    user = session.read_line()
+    say("334 UGFzc3dvcmQ6")(session)
+    password = session.read_line()
+    say(f"535 5.7.8 {user} with {password}: {base64.b64decode(password).decode()}")(session)
+
+
+def echo_raw(session: Session) -> None:
+    """Repeat what was said, as no reply at all."""
+    octets(session.commands[-1].encode() + b"\r\n")(session)
+
+
+FAULTS: dict[str, tuple[str, Reaction]] = {
+    "refused": ("PLAIN", say("535 5.7.8 no")),
+    "echo": ("PLAIN", echo),
+    "echo of the answers": ("LOGIN", echo_answers),
+    "echo that is no reply": ("PLAIN", echo_raw),
+    "garbage": ("PLAIN", say("what?")),
+    "closed": ("PLAIN", close),
+    "closed with a reply": ("LOGIN", both(say("421 4.7.0 bye"), close)),
+    "a later failure": ("PLAIN", say("454 4.7.0 later")),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_nobody_is_told_the_password(fault: str, redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    mechanism, reaction = FAULTS[fault]
+    with (
+        scripted_relay({"auth": reaction}, offers=[f"AUTH {mechanism}"]) as relay,
+        desk(redis_url, url(relay.port)) as here,
+    ):
+        receipt = here.accept("ann@example.com")
+        status = here.deliver(receipt)
+        assert status.state is LetterState.DEFERRED
+        pause = pauses.look(here.ledger.redis, "default")
+        assert pause is not None
+        told = [
+            caplog.text,
+            pause.why,
+            repr(status),
+            repr(views.account(here.ledger, receipt.id)),
+            repr(here.office),
+            repr(here.office.relay),
+            str(here.office.relay),
+            repr(here.office.settings),
+            *(repr(here.ledger.redis.dump(key)) for key in here.ledger.redis.keys()),  # noqa: SIM118
+        ]
+    secrets = {
+        PASSWORD,
+        quote(PASSWORD, safe=""),
+        base64.b64encode(PASSWORD.encode()).decode(),
+        base64.b64encode(f"\0{USER}\0{PASSWORD}".encode()).decode(),
+    }
+    assert not [secret for secret in secrets for text in told if secret in text]
