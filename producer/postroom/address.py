@@ -64,6 +64,9 @@ _SYNTAX = re.compile('[\x00-\x20@.<>()\\[\\],;:\\\\"\u3002]')
 _FOLD = re.compile(r"\r?\n(?=[ \t])")
 _next_item = re.compile(rf'((?:[^,;:"()\[\]\\]++|{_QUOTED_STRING}|{_COMMENT}|\[[^\[\]]*+\])*+)([,;:]|\Z)').match
 
+# A name in quotes may have a backslash before each character.
+_WRITTEN_LIMIT = 2 * NAME_LIMIT + ADDRESS_LIMIT + len('"" <>')
+
 _ONE_ADDRESS = "this is one address: for several give a list; a name that holds a comma, give as a (name, address) pair"
 
 
@@ -353,6 +356,8 @@ def _split_name(text: str, field: str) -> tuple[str, str]:
     """Return the name and the address of ``Name <address>``."""
     if not text.endswith(">"):
         return "", text
+    if len(text) > _WRITTEN_LIMIT:
+        raise invalid(field, f"an address of {len(text)} characters is too long", f"{_WRITTEN_LIMIT} are the limit")
     named = _is_named(text)
     if named is None:
         raise invalid(field, f"{_shown(text)} is not of the form Name <address>", _ONE_ADDRESS)

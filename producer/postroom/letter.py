@@ -367,6 +367,8 @@ class Letter:
             InvalidLetter: it cannot be read, or what it describes cannot be sent.
         """
         read, problems = letter_json.decode(text)
+        if default_id is not None and not (read.get("id") or read.get("idempotency_key")):
+            read["id"] = default_id
         send_at, expires_in = read.pop("send_at_ms", None), read.pop("expires_in_ms", None)
         with problems.collecting():
             letter = cls(

@@ -6,6 +6,7 @@ Not here: the rules (`part_rules`), how a part is written (`render`) and read (`
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,7 @@ from postroom.part_arguments import Pairs, PairsInput
 LARGEST_FILE: Final = 100 * 1024 * 1024
 """Octets read from one file, unless the caller wants fewer."""
 
+_BRACKETED: Final = re.compile("<.*>")
 _NO_PAIRS: Final[Pairs] = ()
 
 
@@ -207,7 +209,7 @@ def make_mime_part(
         take(_NO_PAIRS, part_arguments.pairs, headers, "headers"),
         disposition,
         take(None, part_arguments.file_name, name, path if disposition else None),
-        content_id.removeprefix("<").removesuffix(">") if isinstance(content_id, str) else content_id,
+        content_id[1:-1] if isinstance(content_id, str) and _BRACKETED.fullmatch(content_id) else content_id,
         description or None,
         parts,
     )

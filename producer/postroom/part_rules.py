@@ -90,6 +90,8 @@ def _check_charset(part: Part) -> None:
     if part.is_multipart or content_types.is_message(part.content_type):
         raise invalid("charset", f"a {part.content_type} part has none", "leave it out (RFC 2046 §5)")
     charsets.codec_of(part.charset, "charset")
+    if isinstance(part.content, bytes) and not charsets.holds(part.content, part.charset, "charset"):
+        raise invalid("charset", f"the content is not in {part.charset}", "name the charset that it is in")
 
 
 def _check_parameters(part: Part) -> None:

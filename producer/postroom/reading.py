@@ -30,7 +30,7 @@ def read(file: str | Path | IO[bytes], limit: int, field: str) -> bytes:
     """
     if isinstance(file, str | Path):
         return _read_path(file, limit, field)
-    if not hasattr(file, "read"):
+    if not callable(getattr(file, "read", None)):
         raise invalid(field, f"it is {type(file).__name__}", "give a path, or an open binary file")
     return _read_stream(file, limit, field)
 

@@ -13,7 +13,7 @@ import pytest
 from house import House, NewHouse, house
 from postroom_worker.dev.server import Server, server
 
-_DATABASES = 500
+_DATABASES = 10_000
 _numbers = count(1)
 
 

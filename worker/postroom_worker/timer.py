@@ -17,8 +17,8 @@ log = logging.getLogger("postroom")
 
 _RELEASED_AT_ONCE = 500
 _FORGOTTEN_AT_ONCE = 200
-_LOST_BELL_MS = 30_000
-"""How old a bell is, whose queue is empty, when it counts as lost."""
+_LOST_BELL_PART = 30
+"""A bell whose queue is empty counts as lost after this part of `bell_s`: by default after 30 s."""
 
 
 class Timer(bootsteps.StartStopStep):
@@ -34,7 +34,7 @@ class Timer(bootsteps.StartStopStep):
         """Begin to look at the schedule."""
         settings = process_settings()
         ledger, bells = open_ledger(settings), Bells(parent.app)
-        early_ms = max(0, ledger.times.bell_ms - _LOST_BELL_MS)
+        early_ms = ledger.times.bell_ms - ledger.times.bell_ms // _LOST_BELL_PART
         self._entry = parent.timer.call_repeatedly(settings.timer_s, tick, (ledger, bells, early_ms))
 
     def stop(self, parent: Any) -> None:

@@ -9,6 +9,7 @@ from redis.exceptions import RedisError
 
 from postroom.errors import LedgerUnavailable
 from postroom.ledger.scripts import is_full
+from postroom.reply import printable
 
 
 @contextmanager
@@ -21,6 +22,8 @@ def available(letter_id: str | None = None) -> Iterator[None]:
     try:
         yield
     except RedisError as error:
-        problem = "Redis is full" if is_full(error) else f"Redis did not answer as it should ({type(error).__name__})"
+        problem = (
+            "Redis is full" if is_full(error) else f"Redis did not answer as it should ({printable(str(error), 200)})"
+        )
         about = f"; letter {letter_id} may have been accepted, and sending it again under its id is safe"
         raise LedgerUnavailable(f"{problem}{about if letter_id else ''}", letter_id) from error

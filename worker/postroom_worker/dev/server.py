@@ -38,6 +38,7 @@ class Server:
 
     folder: Path
     port: int
+    options: tuple[str, ...]
     process: subprocess.Popen[bytes]
 
     @property
@@ -59,8 +60,8 @@ class Server:
         self.process.wait()
 
     def restart(self) -> None:
-        """Start it again, on the same port and folder."""
-        self.process = _start(self.folder, self.port)
+        """Start it again, on the same port and folder, with the same options."""
+        self.process = _start(self.folder, self.port, *self.options)
 
 
 @contextmanager
@@ -76,7 +77,7 @@ def server(folder: Path, *options: str) -> Iterator[Server]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
-    running = Server(folder, port, _start(folder, port, *options))
+    running = Server(folder, port, options, _start(folder, port, *options))
     try:
         yield running
     finally:
