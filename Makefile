@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test unit lint format docs bench clean
+.PHONY: help install demo dev test unit chaos lint format docs bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 12
@@ -29,6 +29,9 @@ test: install ## all tests
 
 unit: install ## the fast tests
 	@$(BIN)/python -m pytest tests/unit
+
+chaos: install ## 2,000 letters, every fault, three accounts compared (CHAOS_LETTERS, CHAOS_SEED)
+	@CHAOS_LETTERS=$${CHAOS_LETTERS:-2000} $(BIN)/python -m pytest -s tests/chaos/test_chaos.py
 
 lint: install ## format, style, types, architecture
 	@$(BIN)/ruff format --check

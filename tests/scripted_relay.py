@@ -82,6 +82,11 @@ class Session:
     _said: str = ""
 
     @property
+    def recipients(self) -> list[str]:
+        """The recipients that were accepted in this transaction so far."""
+        return self._recipients
+
+    @property
     def has_content(self) -> bool:
         """True while a whole content was not answered yet."""
         return self._content is not None

@@ -68,6 +68,8 @@ _INEXACT: Final = frozenset(
 """Measured over all code points: their codecs write some characters as others (``¥`` as ``\\``), or write
 control characters of the text that switch the decoder's state."""
 
+_BLOCK: Final = 65_536
+
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+-]{0,39}", re.ASCII)
 
 
@@ -125,11 +127,14 @@ def holds(octets: bytes, charset: str, field: str) -> bool:
     _, codec = codec_of(charset, field)
     if codec.name == "utf-8" and octets.isascii():
         return True
-    decoder = codec.incrementaldecoder()
-    view = memoryview(octets)
     try:
-        for start in range(0, len(octets), 65_536):
-            decoder.decode(view[start : start + 65_536])
+        if len(octets) <= _BLOCK:
+            codec.decode(octets)
+            return True
+        decoder = codec.incrementaldecoder()
+        view = memoryview(octets)
+        for start in range(0, len(octets), _BLOCK):
+            decoder.decode(view[start : start + _BLOCK])
         decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         return False

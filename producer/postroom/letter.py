@@ -209,22 +209,23 @@ class Letter:
         if len(recipients) > limits.recipients_max:
             problem = f"there are {len(recipients)} recipients"
             problems.append(Problem("to", problem, f"send letters of at most {limits.recipients_max} recipients each"))
-        problems.extend(self._contradictions())
-        problems.extend(self._excesses(limits))
-        if not problems and self.ready is None and any(part.is_multipart for part in self.parts):
+        tops = self.parts
+        parts = [each for top in tops for each in top.walk()]
+        problems.extend(self._contradictions(tops))
+        problems.extend(self._excesses(parts, limits))
+        if not problems and self.ready is None and len(parts) > len(tops):
             # What is built by hand is wrapped: what that makes too deep, the caller learns now.
             with problems.collecting():
                 self._shape()
         problems.raise_if_any()
 
-    def _excesses(self, limits: Settings) -> Iterator[Problem]:
-        parts = [each for top in self.parts for each in top.walk()]
+    def _excesses(self, parts: list[Part], limits: Settings) -> Iterator[Problem]:
         # The parts that hold others together, and the copy of a calendar, count too.
         count = len(parts) + (_ADDED_PARTS if len(parts) > 1 else 0)
         most = min(limits.parts_max, MOST_PARTS)
         if count > most:
             yield Problem("attachments", f"the letter has {count} parts", f"send letters of at most {most} each")
-        size = sum(part.size for part in parts)
+        size = sum([part.size for part in parts])
         if size > limits.letter_max:
             remedy = f"send less than {limits.letter_max} octets (POSTROOM_LETTER_MAX), or a link"
             yield Problem("attachments", f"the letter is too large: {size} octets", remedy)
@@ -236,11 +237,11 @@ class Letter:
 
     def _header_characters(self) -> int:
         written = mailboxes((*self.to, *self.cc, *self.reply_to))
-        count = sum(len(each.name) + len(each.address) for each in written) + len(self.subject or "")
-        return count + sum(len(name) + len(value) for name, value in self.headers)
+        count = sum([len(each.name) + len(each.address) for each in written]) + len(self.subject or "")
+        return count + sum([len(name) + len(value) for name, value in self.headers])
 
-    def _contradictions(self) -> Iterator[Problem]:
-        if not self.parts:
+    def _contradictions(self, tops: tuple[Part, ...]) -> Iterator[Problem]:
+        if not tops:
             yield Problem("message", "there is neither text nor html", "give message= or html=")
         if self.inline and self.html is None:
             yield Problem("inline", "there is no html that could show it", "give html=, or attachments=")
@@ -248,7 +249,7 @@ class Letter:
         if self.message is not None and richer is not None and self.message.content_type != content_type.TEXT:
             problem = f"a {self.message.content_type} part cannot be the plain alternative of another"
             yield Problem("message", problem, "give a text, or build the whole body by hand")
-        if self.ready is not None and len(self.parts) > 1:
+        if self.ready is not None and len(tops) > 1:
             yield Problem("ready", "there is further content beside the ready message", "give one of them")
         if self.ready is not None:
             for name in ("headers", "reply_to"):

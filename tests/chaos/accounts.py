@@ -1,4 +1,4 @@
-"""The three accounts of a chaos run, and how they have to agree: the callers' receipts, the ledger, and the relay's own.
+"""The three accounts of a chaos run, and how they have to agree: the callers' receipts, the ledger's, the relay's own.
 
 A window is a time in which the outcome was open, as the letter's history tells it: an attempt that got no clear answer
 to the end of the content, or a claim that ran out there. In each, those who were open may have been mailed: that alone
@@ -14,6 +14,7 @@ from typing import Any
 
 from postroom import LetterState, RecipientState, RecipientStatus
 from postroom.ledger import Account, Ledger, views
+from postroom.ledger.record import text
 
 UNCERTAIN = "uncertain"
 DECIDED = (RecipientState.ACCEPTED, RecipientState.REFUSED)
@@ -53,8 +54,8 @@ class Row:
             yield f"DOUBLED: {self.copies} copies, in {self.windows} windows"
         if self.policy == "hold" and self.copies > 1:
             yield f"DOUBLED under the policy hold: {self.copies} copies"
-        if self.is_refused != (self.status.state is RecipientState.REFUSED) and not is_held:
-            yield f"the relay {'refused' if self.is_refused else 'never refused'} it"
+        if self.status.state is RecipientState.REFUSED and not self.is_refused:
+            yield "LOST: the ledger calls it refused, and the relay never refused it"
         if is_held and not self.letter_windows:
             yield "its letter is held, and had no window"
 
@@ -86,14 +87,13 @@ class Accounts:
         return found + [f"{row.letter_id} to {row.address}: {each}" for row in self.rows for each in row.problems()]
 
     def __str__(self) -> str:
-        states = Counter(self.letters.values())
+        states = ", ".join(f"{number} {state}" for state, number in sorted(Counter(self.letters.values()).items()))
         accepted, copies = sum(row.accepted for row in self.rows), sum(row.copies for row in self.rows)
         windows = sum(row.windows for row in self.rows)
         held = sum(row.copies for row in self.rows if not row.accepted)
         return (
             f"receipts  {len(self.receipts)} letters\n"
-            f"ledger    {len(self.letters)} letters: {', '.join(f'{n} {state}' for state, n in sorted(states.items()))};"
-            f" {len(self.rows)} recipients, {accepted} accepted\n"
+            f"ledger    {len(self.letters)} letters: {states}; {len(self.rows)} recipients, {accepted} accepted\n"
             f"relay     {copies} copies: {accepted} accepted, {copies - accepted - held} doubled and {held} unknown"
             f" in {windows} windows of recipients"
         )
@@ -118,7 +118,7 @@ def accounts(ledger: Ledger, receipts: Collection[str], taken: Counter[tuple[str
 
 def _rows(ledger: Ledger, letter_id: str, taken: Counter[tuple[str, str]], refused: set[str]) -> Iterator[Row]:
     account = views.account(ledger, letter_id)
-    policy = (ledger.redis.hget(ledger.keys.letter(letter_id), "on_uncertain") or b"").decode()
+    policy = text(ledger.redis.hget(ledger.keys.letter(letter_id), "on_uncertain"))
     windows, of_letter = windows_of(account)
     for address, status in account.status.recipients.items():
         copies = taken[letter_id, address]

@@ -10,16 +10,17 @@ import contextlib
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from random import Random
 from threading import Lock
 
 from chaos.relay import Answer
-from chaos.stage import Stage, children
+from chaos.stage import Stage, children, is_running
 from postroom.bell import BULK_QUEUE, QUEUE
 from postroom.ledger import pauses
+from postroom.ledger.views import statuses
 from postroom_worker.dev.server import wait_until
 from scripted_relay import Gone, Reaction, Session, close, drip, reset, say, silent
 
@@ -41,6 +42,16 @@ def replies(*reactions: Reaction) -> Strike:
 def take(session: Session) -> None:
     """The relay takes the letter, and does not say so."""
     session.take()
+
+
+def refused(*reactions: Reaction) -> Strike:
+    """As `replies`, and the relay means it for good, whoever it has accepted before."""
+
+    def strike(stage: Stage, session: Session, answer: Answer) -> bool:
+        stage.relay.refused.update(session.recipients)
+        return replies(*reactions)(stage, session, answer)
+
+    return strike
 
 
 def alone(strike: Strike) -> Strike:
@@ -82,20 +93,51 @@ def worker_killed(stage: Stage, session: Session, answer: Answer) -> bool:
 
 
 @alone
-def worker_stopped(stage: Stage, session: Session, answer: Answer) -> bool:
-    """SIGSTOP of the whole worker until others have taken over all it had in hand, then SIGCONT."""
+def main_killed(stage: Stage, session: Session, answer: Answer) -> bool:
+    """kill -9 of the worker's main process alone: its children finish what they have in hand, and end by themselves."""
     owner = stage.owner(session)
     if owner is None:
         return False
     worker = stage.workers[owner[0]]
-    os.killpg(worker.process.pid, signal.SIGSTOP)
+    orphans = children(worker)
+    worker.process.kill()
+    worker.process.wait()
     answer()
-    try:
-        asleep = children(worker)
-        wait_until(lambda: not stage.claimed_by(asleep), "the claims of the worker that sleeps have run out")
-    finally:
-        os.killpg(worker.process.pid, signal.SIGCONT)
+    wait_until(lambda: not any(map(is_running, orphans)), "the orphans have ended")
+    stage.start(owner[0])
     return True
+
+
+def worker_stopped(is_over: Callable[[Stage, Sequence[str], Sequence[int]], bool]) -> Strike:
+    """SIGSTOP of the whole worker until it is over with the letters that it had in hand, then SIGCONT."""
+
+    @alone
+    def strike(stage: Stage, session: Session, answer: Answer) -> bool:
+        owner = stage.owner(session)
+        if owner is None:
+            return False
+        worker = stage.workers[owner[0]]
+        os.killpg(worker.process.pid, signal.SIGSTOP)
+        try:
+            asleep = children(worker)
+            in_hand = stage.claimed_by(asleep)
+            answer()
+            wait_until(lambda: is_over(stage, in_hand, asleep), "others have its letters")
+        finally:
+            os.killpg(worker.process.pid, signal.SIGCONT)
+        return True
+
+    return strike
+
+
+def are_taken_away(stage: Stage, _in_hand: Sequence[str], asleep: Sequence[int]) -> bool:
+    """Their claims have run out."""
+    return not stage.claimed_by(asleep)
+
+
+def are_settled(stage: Stage, in_hand: Sequence[str], _asleep: Sequence[int]) -> bool:
+    """Others have delivered them."""
+    return all(each.state.is_settled for each in statuses(stage.house.ledger, in_hand))
 
 
 @alone
@@ -179,7 +221,7 @@ class Fault:
 
 
 BUSY, LATER, GARBAGE = say("421 4.3.2 busy, come back later"), say("451 4.3.0 not now"), say(b"\xff\xfe what?")
-TAKEN = say("250 2.0.0 taken")
+TAKEN, TOO_LARGE, SPAM = say("250 2.0.0 taken"), say("552 5.3.4 too large"), say("554 5.7.1 not wanted here")
 
 FAULTS = (
     Fault("relay: connections refused", "mail", connections_refused),
@@ -199,6 +241,8 @@ FAULTS = (
     Fault("relay: 421 to DATA", "data", replies(BUSY, close)),
     Fault("relay: 421 to the content", "content", replies(BUSY, close)),
     Fault("relay: 451 to the content", "content", replies(LATER)),
+    Fault("relay: 552 in the body", "body", refused(TOO_LARGE, close)),
+    Fault("relay: 554 to the content", "content", refused(SPAM)),
     Fault("relay: garbage to MAIL", "mail", replies(GARBAGE)),
     Fault("relay: garbage to RCPT", "rcpt", replies(GARBAGE)),
     Fault("relay: garbage to DATA", "data", replies(GARBAGE)),
@@ -211,8 +255,9 @@ FAULTS = (
     Fault("child killed in the window", "content", child_killed),
     Fault("worker killed before the window", "data", worker_killed),
     Fault("worker killed in the window", "content", worker_killed),
-    Fault("worker stopped before the window", "data", worker_stopped),
-    Fault("worker stopped in the window", "content", worker_stopped),
+    Fault("worker's main process killed in the window", "content", main_killed),
+    Fault("worker stopped before the window", "data", worker_stopped(are_settled)),
+    Fault("worker stopped in the window", "content", worker_stopped(are_taken_away)),
     Fault("redis killed before the window", "data", redis_killed),
     Fault("redis killed in the window", "content", redis_killed),
     Fault("redis away in the window", "content", redis_away),

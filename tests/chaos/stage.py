@@ -15,6 +15,7 @@ from chaos.proxy import Proxy, proxy
 from chaos.relay import Relay, relay
 from house import House, house
 from postroom import LetterState
+from postroom.ledger.record import text
 from postroom_worker.dev.fleet import Worker
 from postroom_worker.dev.server import Server, server
 from scripted_relay import Session
@@ -67,12 +68,10 @@ class Stage:
 
     def claimed_by(self, pids: Sequence[int]) -> list[str]:
         """Return the letters that are claimed by these processes."""
-        keys = self.house.ledger.keys
-        ids = [each.decode() for each in self.redis.zrange(keys.index(LetterState.SENDING, 0), 0, -1)]
-        return [each for each in ids if int((self._worker(each) or "0").rpartition(":")[2]) in pids]
-
-    def _worker(self, letter_id: str) -> str:
-        return (self.redis.hget(self.house.ledger.keys.letter(letter_id), "worker") or b"").decode()
+        keys, redis = self.house.ledger.keys, self.redis
+        sending = [text(each) for each in redis.zrange(keys.index(LetterState.SENDING, 0), 0, -1)]
+        workers = {each: text(redis.hget(keys.letter(each), "worker")) for each in sending}
+        return [each for each, worker in workers.items() if worker.rpartition(":")[2] in map(str, pids)]
 
 
 @contextmanager
@@ -96,6 +95,14 @@ def children(worker: Worker) -> list[int]:
         return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
         return []
+
+
+def is_running(pid: int) -> bool:
+    """True until a process has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def _inode(port: int) -> str:

@@ -1,6 +1,6 @@
 """Many letters, every fault, three accounts: nothing is lost, and nobody is mailed twice but where the ledger says so.
 
-The seed is printed when the run fails; ``CHAOS_SEED=… make chaos`` plays its script again, with `CHAOS_LETTERS` letters.
+The seed is printed when the run fails; ``CHAOS_SEED=… CHAOS_LETTERS=… make chaos`` plays the same script again.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ import pytest
 
 from chaos.accounts import Accounts, accounts
 from chaos.faults import FAULTS, Faults, script
+from chaos.relay import Relay
 from chaos.stage import Stage, stage
-from postroom import Letter, LedgerUnavailable, LetterState, PartlySent, Postroom, operate
+from postroom import LedgerUnavailable, Letter, LetterState, PartlySent, Postroom, Receipt, operate
 from postroom.ledger import Ledger, views
 from postroom.ledger.connection import FOREVER_MS
 from postroom_worker.dev.server import wait_until
 
 LETTERS = int(os.environ.get("CHAOS_LETTERS", "80"))
 SEED = int(os.environ.get("CHAOS_SEED", Random().randrange(10_000)))
-BACKLOG = 30
+QUIET, BUSY = 1, 30
+"""How many letters wait for the workers."""
 PROBLEMS_SHOWN = 20
 PATIENCE_S = 60 + LETTERS / 2
 FILES = {name: Random(name).randbytes(size) for name, size in {"small": 2_000, "large": 120_000}.items()}
@@ -65,7 +67,7 @@ def letters(random: Random) -> Iterator[Letter]:
 
 
 def send(on: Stage, faults: Faults, random: Random) -> list[str]:
-    """Hand letters in, one by one and in bulk, a few ahead of the workers; returns the receipts' ids.
+    """Hand letters in, one by one and in bulk, in quiet and in busy times; returns the receipts' ids.
 
     When all are, and faults are left that found nothing to bite yet, there are some more.
     """
@@ -73,18 +75,26 @@ def send(on: Stage, faults: Faults, random: Random) -> list[str]:
     source = letters(random)
     while len(receipts) < LETTERS or (faults.left and len(receipts) < 2 * LETTERS):
         some = list(islice(source, random.choice((1, 1, 1, random.randint(2, 12)))))
-        wait_until(lambda: on.relay.begun > len(receipts) - BACKLOG, "the workers go on", PATIENCE_S)
-        receipts += wait_until(lambda them=some: handed_in(on.house.postroom, them), "Redis takes them")  # type: ignore[misc]
+        wait_for_transactions(on.relay, len(receipts) - random.choice((QUIET, BUSY)))
+        receipts += [each.id for each in hand_in(on.house.postroom, some)]
     return receipts
 
 
-def handed_in(postroom: Postroom, some: list[Letter]) -> list[str]:
+def wait_for_transactions(relay: Relay, number: int) -> None:
+    """Wait until the relay has begun so many."""
+    wait_until(lambda: relay.begun > number, "the workers go on", PATIENCE_S)
+
+
+def hand_in(postroom: Postroom, some: list[Letter]) -> list[Receipt]:
     """Hand letters in, as a caller who tries again until it is told that they are accepted."""
-    try:
-        receipts = postroom.send_letters(some) if len(some) > 1 else [postroom.send(some[0])]
-    except (LedgerUnavailable, PartlySent):
-        return []
-    return [each.id for each in receipts]
+
+    def receipts() -> list[Receipt]:
+        try:
+            return postroom.send_letters(some) if len(some) > 1 else [postroom.send(some[0])]
+        except (LedgerUnavailable, PartlySent):
+            return []
+
+    return wait_until(receipts, "Redis takes them")
 
 
 def is_settled(ledger: Ledger) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from house import House, NewHouse
-from postroom import LetterState, LetterStatus, Receipt
+from postroom import Letter, LetterState, LetterStatus, Receipt
 from postroom.bell import ACCEPT, QUEUE, publisher
 from postroom.ledger import views
 from postroom_worker.dev.server import wait_until
@@ -62,10 +62,10 @@ def find(house: House, *states: LetterState) -> Iterator[LetterStatus]:
 def to(house: House, address: str) -> Receipt:
     """Wait until a letter to this address was accepted, and return its receipt."""
     found = wait_until(
-        lambda: [each.id for each in find(house, *LetterState) if address in each.recipients], f"a letter to {address}"
+        lambda: {each.id for each in find(house, *LetterState) if address in each.recipients}, f"a letter to {address}"
     )
     assert len(found) == 1
-    return house.postroom.receipt(found[0])
+    return house.postroom.receipt(found.pop())
 
 
 @pytest.mark.parametrize("form", ["object", "text"])
@@ -91,8 +91,6 @@ def test_a_message_that_comes_twice_is_one_letter(shared: House) -> None:
 
 
 def test_a_letter_that_was_written_by_the_library_is_taken_as_it_is(shared: House) -> None:
-    from postroom import Letter
-
     letter = Letter(
         "library@example.com", "hi", from_="bob@example.org", html="<p>hi", attachments=[("a.bin", b"\xff")]
     )

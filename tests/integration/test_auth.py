@@ -59,7 +59,7 @@ def test_without_a_mechanism_of_ours_nothing_is_sent(offer: list[str], redis_url
 def test_wrong_credentials_pause_the_relay_and_alert(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
     with (
         scripted_relay(offers=["AUTH PLAIN"], credentials=(USER, "another")) as relay,
-        desk(redis_url, url(relay.port), POSTROOM_PAUSE_FIRST_S="60") as here,
+        desk(redis_url, url(relay.port), POSTROOM_PAUSE_FIRST_S="60", POSTROOM_PAUSE_MAX_S="60") as here,
     ):
         first, second = here.accept("ann@example.com"), here.accept("ben@example.com")
         for receipt in (first, second):

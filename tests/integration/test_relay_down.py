@@ -30,7 +30,9 @@ def test_letters_wait_for_a_relay_that_is_down_and_lose_no_attempt(new_house: Ne
 
 
 def test_a_relay_that_is_down_is_left_alone_by_all_workers(new_house: NewHouse) -> None:
-    here = new_house(POSTROOM_RELAY_URL=f"smtp://127.0.0.1:{free_port()}", POSTROOM_PAUSE_FIRST_S="60")
+    here = new_house(
+        POSTROOM_RELAY_URL=f"smtp://127.0.0.1:{free_port()}", POSTROOM_PAUSE_FIRST_S="60", POSTROOM_PAUSE_MAX_S="60"
+    )
     here.worker("one")
     here.worker("two")
     receipts = [here.postroom.send_letter(f"alone-{number}@example.com", "hi") for number in range(20)]

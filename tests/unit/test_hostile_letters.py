@@ -279,6 +279,7 @@ KEYWORDS: list[tuple[str, Any, str]] = [
     ("list_unsubscribe", ["https://example.com/", "data:x"], "list_unsubscribe"),
     ("list_unsubscribe", ["https://example.com/"] * 100_000, "list_unsubscribe"),
     ("list_unsubscribe", 5, "list_unsubscribe"),
+    ("headers", [("List-Id", "<a.b>"), ("List-ID", "<c.d>")], "headers['List-ID']"),
     ("list_unsubscribe", b"https://example.com/", "list_unsubscribe"),
     # Bodies
     ("message", "a\ud800b", "message"),
@@ -507,6 +508,21 @@ def test_a_hostile_part_is_refused_by_the_name_of_its_argument(arguments: dict[s
     assert field in refused(part(**arguments))
 
 
+@pytest.mark.parametrize(
+    ("octets", "charset"),
+    [(b"\xff", "utf-8"), ("é".encode(), "us-ascii"), (b"\x80", "iso-2022-jp"), (b"\x81", "windows-1252")],
+)
+def test_a_part_says_the_charset_that_it_is_in(octets: bytes, charset: str) -> None:
+    for make in (
+        lambda: make_mime_part(octets, content_type="text/plain", charset=charset),
+        lambda: Part("text/plain", octets, charset, "base64"),
+    ):
+        assert refused(make) == ["charset"]
+    assert make_mime_part(io.BytesIO(b"\xff").read(), name="a.txt").charset is None
+    # Whatever the charset asked for, the octets are in it.
+    assert make_mime_part("é", charset="iso-8859-1").content == b"\xe9"
+
+
 def test_the_corpus_is_as_large_as_it_claims() -> None:
     assert len(ADDRESSES) + len(KEYWORDS) + len(PARTS) >= 300
 
@@ -535,7 +551,8 @@ def test_all_problems_come_in_one_error() -> None:
 # --- controls, everywhere --------------------------------------------------------------------------------------------
 
 CONTROLS = [
-    "\r\n", "\n", "\r", "\0", "\x01", "\x0b", "\x0c", "\x1b", "\x1c", "\x1e", "\x7f", "\x85", "\x9b", "\ud800", "\udcff",
+    "\r\n", "\n", "\r", "\0", "\x01", "\x0b",
+    "\x0c", "\x1b", "\x1c", "\x1e", "\x7f", "\x85", "\x9b", "\ud800", "\udcff",
 ]  # fmt: skip
 PLACES: dict[str, Callable[[str], Any]] = {
     "a recipient": lambda c: letter(f"a{c}@b.c"),
@@ -880,8 +897,8 @@ def test_json_of_anything_is_a_letter_or_refused_and_nothing_else(text: Any) -> 
     assert Letter.from_json(made.to_json(), SETTINGS) == made
 
 
-_PIECES = [b"From: a@b.c", b"To: d@e.f", b"\r\n", b"\n", b"\r", b" ", b"Bcc: x@y.z", b"Subject: =?utf-8?q?=0A?=", b"\xff",
-           b"\0", b":", b"x" * 990]  # fmt: skip
+_PIECES = [b"From: a@b.c", b"To: d@e.f", b"\r\n", b"\n", b"\r", b" ", b"Bcc: x@y.z", b"Subject: =?utf-8?q?=0A?=",
+           b"\xff", b"\0", b":", b"x" * 990]  # fmt: skip
 
 
 @given(st.binary(max_size=200) | st.lists(st.sampled_from(_PIECES), max_size=12).map(b"".join))
