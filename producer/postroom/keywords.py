@@ -12,7 +12,7 @@ from typing import IO, Any, Literal, TypeVar
 from urllib.parse import quote
 
 from postroom import header, ready
-from postroom.address import Mailbox, parse_mailbox
+from postroom.address import Address, AddressesInput, Mailbox, parse_addresses, parse_mailbox
 from postroom.errors import InvalidLetter, Problem, Problems, invalid
 from postroom.letter_id import check_id, id_of_key, new_id
 from postroom.part import Part, make_attachment, make_inline, make_mime_part
@@ -44,6 +44,11 @@ def author(value: str | tuple[str, str] | Mailbox, field: str) -> Mailbox:
     if value is None or value == "":
         raise invalid(field, "it is missing", "give from_=, or set POSTROOM_FROM")
     return parse_mailbox(value, field)
+
+
+def addresses(value: AddressesInput | None, field: str) -> tuple[Address, ...]:
+    """Addresses of one kind: one, many, or none."""
+    return () if value is None else parse_addresses(value, field)
 
 
 def subject(value: str | None, field: str) -> str | None:

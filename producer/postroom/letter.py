@@ -12,7 +12,7 @@ from typing import IO, Any, Self
 
 from postroom import clock, compose, content_type, header, keywords, letter_json, plain_text
 from postroom import ready as ready_messages
-from postroom.address import Address, AddressesInput, Mailbox, ascii_domain, mailboxes, parse_addresses
+from postroom.address import Address, AddressesInput, Mailbox, ascii_domain, mailboxes
 from postroom.envelope import Envelope, forward_paths
 from postroom.errors import InvalidLetter, Problem, Problems
 from postroom.keywords import Attachment, Headers, OnUncertain, Pairs, Priority
@@ -65,14 +65,14 @@ class Letter:
 
     def __init__(
         self,
-        to: AddressesInput = (),
+        to: AddressesInput | None = None,
         message: str | Part | IO[bytes] | IO[str] | None = None,
         *,
         from_: str | tuple[str, str] | Mailbox | None = None,
         subject: str | None = None,
         html: str | Part | None = None,
-        cc: AddressesInput = (),
-        bcc: AddressesInput = (),
+        cc: AddressesInput | None = None,
+        bcc: AddressesInput | None = None,
         reply_to: AddressesInput | None = None,
         headers: Headers | None = None,
         attachments: Attachment | Iterable[Attachment] = (),
@@ -144,10 +144,10 @@ class Letter:
         take("idempotency_key", keywords.key, idempotency_key)
         take("id", keywords.identity, (id, self.idempotency_key, now_ms))
         take("from_", keywords.author, limits.from_ if from_ is None else from_)
-        take("to", parse_addresses, to)
-        take("cc", parse_addresses, cc)
-        take("bcc", parse_addresses, bcc)
-        take("reply_to", parse_addresses, () if reply_to is None else reply_to)
+        take("to", keywords.addresses, to)
+        take("cc", keywords.addresses, cc)
+        take("bcc", keywords.addresses, bcc)
+        take("reply_to", keywords.addresses, reply_to)
         take("subject", keywords.subject, subject)
         take("headers", keywords.headers, headers)
         with problems.collecting():

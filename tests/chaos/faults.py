@@ -151,8 +151,8 @@ def redis_killed(stage: Stage, _session: Session, answer: Answer) -> bool:
 
 @alone
 def redis_away(stage: Stage, session: Session, answer: Answer) -> bool:
-    """kill -9 of Redis with an outcome on its way to it; it is back when the worker has tried in vain."""
-    if stage.owner(session) is None:
+    """kill -9 of Redis with one letter in hand, and nothing to do for the others; it is back when it was missed."""
+    if stage.owner(session) is None or not stage.is_quiet():
         return False
     before = stage.logs().count("trying again in")
     stage.server.kill()
@@ -286,6 +286,12 @@ class Faults:
     bit: Counter[str] = field(default_factory=Counter)
     _striking: int = 0
     _lock: Lock = field(default_factory=Lock)
+
+    @property
+    def has_more(self) -> bool:
+        """True when some are left, once nothing is broken any more: a fault that is at work may hinder others."""
+        wait_until(lambda: not self.is_striking, "what is broken is mended")
+        return bool(self.left)
 
     @property
     def is_striking(self) -> bool:

@@ -15,6 +15,7 @@ from chaos.proxy import Proxy, proxy
 from chaos.relay import Relay, relay
 from house import House, house
 from postroom import LetterState
+from postroom.bell import BULK_QUEUE, QUEUE
 from postroom.ledger.record import text
 from postroom_worker.dev.fleet import Worker
 from postroom_worker.dev.server import Server, server
@@ -65,6 +66,11 @@ class Stage:
                 if inode and inode in _sockets(pid):
                     return name, pid
         return None
+
+    def is_quiet(self) -> bool:
+        """True when one letter is in hand, and no bell waits."""
+        in_hand = self.redis.zcard(self.house.ledger.keys.index(LetterState.SENDING, 0))
+        return in_hand == 1 and not any(self.redis.llen(queue) for queue in (QUEUE, BULK_QUEUE))
 
     def claimed_by(self, pids: Sequence[int]) -> list[str]:
         """Return the letters that are claimed by these processes."""

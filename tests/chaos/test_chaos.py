@@ -73,7 +73,7 @@ def send(on: Stage, faults: Faults, random: Random) -> list[str]:
     """
     receipts: list[str] = []
     source = letters(random)
-    while len(receipts) < LETTERS or (faults.left and len(receipts) < 2 * LETTERS):
+    while len(receipts) < LETTERS or (faults.has_more and len(receipts) < 2 * LETTERS):
         some = list(islice(source, random.choice((1, 1, 1, random.randint(2, 12)))))
         wait_for_transactions(on.relay, len(receipts) - random.choice((QUIET, BUSY)))
         receipts += [each.id for each in hand_in(on.house.postroom, some)]
