@@ -33,7 +33,8 @@ from time import perf_counter
 from typing import Any
 
 from postroom import Letter, Settings, make_mime_part
-from postroom.part import Part, Stored
+from postroom.mime.part import Part
+from postroom.mime.stored import Stored
 
 SUBJECT = "Ihre Bestellung ist unterwegs – schöne Grüße"
 TEXT = (

@@ -1,4 +1,4 @@
-"""Writes the pages of the docs that are made from the code: settings, states, replies. ``--check`` says what is stale."""
+"""Writes the pages of the docs that are made from the code: settings, states, replies. ``--check``: is one stale?"""
 
 from __future__ import annotations
 

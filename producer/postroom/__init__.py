@@ -6,7 +6,6 @@ send_letter("ann@example.com", "hi!", from_="bob@example.com", subject="lunch")
 """
 
 from postroom.address import Group, Mailbox
-from postroom.encoded_word import decode_header
 from postroom.envelope import Envelope
 from postroom.errors import (
     InvalidLetter,
@@ -21,7 +20,8 @@ from postroom.errors import (
 )
 from postroom.ledger import LetterStatus, RecipientStatus
 from postroom.letter import Letter
-from postroom.part import Part, make_mime_part
+from postroom.mime.encoded_word import decode_header
+from postroom.mime.part import Part, make_mime_part
 from postroom.receipt import Receipt
 from postroom.sending import Postroom, send_letter, send_letters
 from postroom.settings import Settings

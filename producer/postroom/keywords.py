@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import IO, Any, Literal, TypeVar
 from urllib.parse import quote
 
-from postroom import header, ready
+from postroom import ready
 from postroom.address import Address, AddressesInput, Mailbox, parse_addresses, parse_mailbox
 from postroom.errors import InvalidLetter, Problem, Problems, invalid
 from postroom.letter_id import check_id, id_of_key, new_id
-from postroom.part import Part, make_attachment, make_inline, make_mime_part
-from postroom.part_rules import MOST_PARTS, WRITTEN_BY_US
+from postroom.mime import header
+from postroom.mime.part import Part, make_attachment, make_inline, make_mime_part
+from postroom.mime.part_rules import MOST_PARTS, WRITTEN_BY_US
 
 Attachment = str | Path | tuple[str, bytes] | IO[bytes] | Part
 Headers = Mapping[str, str] | Iterable[tuple[str, str]]

@@ -10,15 +10,17 @@ from email.utils import format_datetime
 from functools import lru_cache, partial
 from typing import IO, Any, Self
 
-from postroom import clock, compose, content_type, header, keywords, letter_json, plain_text
+from postroom import clock, keywords, letter_json
 from postroom import ready as ready_messages
 from postroom.address import Address, AddressesInput, Mailbox, ascii_domain, mailboxes
 from postroom.envelope import Envelope, forward_paths
 from postroom.errors import InvalidLetter, Problem, Problems
 from postroom.keywords import Attachment, Headers, OnUncertain, Pairs, Priority
-from postroom.part import Part, Stored, make_mime_part
-from postroom.part_rules import MOST_PARTS
-from postroom.render import joined
+from postroom.mime import compose, content_type, header, plain_text
+from postroom.mime.part import Part, make_mime_part
+from postroom.mime.part_rules import MOST_PARTS
+from postroom.mime.render import joined
+from postroom.mime.stored import Stored
 from postroom.settings import Settings, process_settings
 
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from postroom.errors import InvalidLetter, NewerSchema, Problem, Problems, invalid
-from postroom.part import Part, Stored, make_mime_part
-from postroom.part_rules import DEEPEST, MOST_PARTS
+from postroom.mime.part import Part, make_mime_part
+from postroom.mime.part_rules import DEEPEST, MOST_PARTS
+from postroom.mime.stored import Stored
 from postroom.reply import printable
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from email.header import Header
 from email.message import EmailMessage, Message
 from email.policy import SMTP, Policy, compat32
 
-from postroom import header
 from postroom.address import Mailbox, extract_addresses, mailboxes
-from postroom.encoded_word import decode_header
 from postroom.errors import InvalidLetter, invalid
-from postroom.part import Part
-from postroom.transfer_encoding import fits, normalize_newlines
+from postroom.mime import header
+from postroom.mime.encoded_word import decode_header
+from postroom.mime.part import Part
+from postroom.mime.transfer_encoding import fits, normalize_newlines
 
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:((?:[^\r\n]|\r\n(?=[ \t]))*)\r\n")
 _NAME = re.compile(r"[!-9;-~]+")

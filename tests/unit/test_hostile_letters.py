@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 from letters import INVITATION, PICTURE, SETTINGS, letter
 from postroom import Group, InvalidLetter, Letter, Mailbox, NewerSchema, Part, Settings, make_mime_part
-from postroom.part import Stored
+from postroom.mime.stored import Stored
 
 MILLION = 10**6
 COMMAS = "," * 10**5

@@ -25,18 +25,9 @@ from hypothesis import HealthCheck, given, settings
 
 import letters
 from letters import BORN_MS, INVITATION, PDF, PICTURE, SETTINGS, as_arrived, letter
-from postroom import (
-    InvalidLetter,
-    Letter,
-    Mailbox,
-    NewerSchema,
-    Part,
-    Settings,
-    letter_json,
-    make_mime_part,
-    plain_text,
-)
-from postroom.part import Stored
+from postroom import InvalidLetter, Letter, Mailbox, NewerSchema, Part, Settings, letter_json, make_mime_part
+from postroom.mime import plain_text
+from postroom.mime.stored import Stored
 
 TESTS = Path(__file__).parents[1]
 

@@ -13,7 +13,7 @@ from postroom.envelope import Envelope
 from postroom.errors import InvalidLetter, LedgerUnavailable, NewerSchema
 from postroom.ledger import Claim, Finish, Ledger
 from postroom.letter import Letter
-from postroom.part import Stored
+from postroom.mime.stored import Stored
 from postroom.reply import without_addresses
 from postroom.settings import Settings
 from postroom.states import LetterState

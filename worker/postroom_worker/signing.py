@@ -19,7 +19,7 @@ from typing import Final
 from dkim import hash_headers
 from dkim.canonicalization import CanonicalizationPolicy
 
-from postroom.folding import fold, units
+from postroom.mime.folding import fold, units
 from postroom_worker.signing_key import SigningKey
 
 SIGNED: Final = frozenset(

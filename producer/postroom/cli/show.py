@@ -17,7 +17,7 @@ from postroom.ledger import Account, Ledger, LetterStatus
 from postroom.ledger.availability import available
 from postroom.ledger.views import account, letter_json
 from postroom.letter import Letter
-from postroom.part import Stored
+from postroom.mime.stored import Stored
 from postroom.reply import printable
 from postroom.settings import Settings
 

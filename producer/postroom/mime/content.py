@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple, TypeVar
 
-from postroom import charset as charsets
-from postroom import content_type as content_types
-from postroom import transfer_encoding
 from postroom.errors import invalid
+from postroom.mime import charset as charsets
+from postroom.mime import content_type as content_types
+from postroom.mime import transfer_encoding
 
 _BYTE_ORDER_MARK: Final = "\ufeff"
 _FIELD: Final = re.compile(rb"[!-9;-~]+[ \t]*:")

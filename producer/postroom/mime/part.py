@@ -14,29 +14,20 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Final, NamedTuple, TypeVar
 
-from postroom import charset as charsets
-from postroom import content as contents
-from postroom import content_type as content_types
-from postroom import part_arguments, part_rules, reading
-from postroom.content import Content, Wanted
 from postroom.errors import InvalidLetter, Problem, Problems, invalid
-from postroom.part_arguments import Pairs, PairsInput
+from postroom.mime import charset as charsets
+from postroom.mime import content as contents
+from postroom.mime import content_type as content_types
+from postroom.mime import parsing, part_arguments, part_rules, reading, render
+from postroom.mime.content import Content, Wanted
+from postroom.mime.part_arguments import Pairs, PairsInput
+from postroom.mime.stored import Stored
 
 LARGEST_FILE: Final = 100 * 1024 * 1024
 """Octets read from one file, unless the caller wants fewer."""
 
 _BRACKETED: Final = re.compile("<.*>")
 _NO_PAIRS: Final[Pairs] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """Octets that are kept elsewhere, by their digest."""
-
-    sha256: str
-    """In hexadecimal, lower case."""
-    size: int
-    """In octets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +113,6 @@ class Part:
         Raises:
             ValueError: some content is kept elsewhere.
         """
-        from postroom import render
-
         return render.joined([render.MIME_VERSION, *render.render(self, seed)])
 
     @classmethod
@@ -133,9 +122,7 @@ class Part:
         Raises:
             InvalidLetter: its header is too long, or it has too many parts, or too many levels of them.
         """
-        from postroom import parsing
-
-        return parsing.parse(raw)
+        return parsing.parse(raw, cls)
 
 
 Attachable = str | Path | tuple[str, bytes] | IO[bytes] | Part

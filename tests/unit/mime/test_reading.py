@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from postroom.errors import InvalidLetter
-from postroom.reading import name_of, read
+from postroom.mime.reading import name_of, read
 
 
 @pytest.mark.parametrize("size", [0, 1, 1 << 20, (1 << 20) + 1, 3_000_000])

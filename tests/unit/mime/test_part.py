@@ -23,10 +23,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from postroom.errors import InvalidLetter
-from postroom.part import Part, Stored, make_attachment, make_inline, make_mime_part
-from postroom.part_rules import DEEPEST, MOST_PARTS
+from postroom.mime.part import Part, make_attachment, make_inline, make_mime_part
+from postroom.mime.part_rules import DEEPEST, MOST_PARTS
+from postroom.mime.stored import Stored
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[2] / "data"
 GREETING = "hi!! this is my first mime-compliant programmatic email!"
 JAPANESE_OCTETS = (DATA / "iso-2022-jp.bin").read_bytes()
 JAPANESE = JAPANESE_OCTETS.decode("iso-2022-jp")

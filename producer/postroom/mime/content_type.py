@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Final
 
 from postroom.errors import invalid
-from postroom.parameter import check_token
+from postroom.mime.parameter import check_token
 
 TEXT: Final = "text/plain"
 OCTETS: Final = "application/octet-stream"

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from postroom.transfer_encoding import (
+from postroom.mime.transfer_encoding import (
     ENCODINGS,
     choose,
     decode,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from postroom.content_type import _EXTENSIONS, check, of_file_name
 from postroom.errors import InvalidLetter
+from postroom.mime.content_type import _EXTENSIONS, check, of_file_name
 
 
 @pytest.mark.parametrize(

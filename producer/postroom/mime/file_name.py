@@ -6,8 +6,8 @@ import re
 from functools import lru_cache
 from typing import Final
 
-from postroom import header
 from postroom.errors import invalid
+from postroom.mime import header
 
 LONGEST: Final = 1000
 """Characters of a file name: no file system known has longer ones."""

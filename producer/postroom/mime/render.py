@@ -8,12 +8,15 @@ from collections.abc import Callable
 from functools import lru_cache
 from io import BytesIO
 from threading import Lock
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from postroom import header, transfer_encoding
 from postroom.errors import invalid
-from postroom.part import Part, Stored
-from postroom.part_arguments import Pairs
+from postroom.mime import header, transfer_encoding
+from postroom.mime.part_arguments import Pairs
+from postroom.mime.stored import Stored
+
+if TYPE_CHECKING:
+    from postroom.mime.part import Part
 
 MIME_VERSION: Final = b"MIME-Version: 1.0\r\n"
 

@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
-from postroom import render as rendering
-from postroom import transfer_encoding
 from postroom.errors import InvalidLetter
-from postroom.part import Part, Stored, make_mime_part
-from postroom.render import joined, render
+from postroom.mime import render as rendering
+from postroom.mime import transfer_encoding
+from postroom.mime.part import Part, make_mime_part
+from postroom.mime.render import joined, render
+from postroom.mime.stored import Stored
 
 BOUNDARY = re.compile(rb'boundary="([^"]+)"')
 
@@ -152,7 +153,7 @@ def test_a_stored_content_with_the_boundary_is_seen_too() -> None:
 
 def test_the_same_part_is_written_the_same_in_any_process() -> None:
     program = (
-        "from postroom.part import make_mime_part as m;"
+        "from postroom.mime.part import make_mime_part as m;"
         "import hashlib;"
         "leaves = [m('größe'), m(b'x' * 999, name='ü.pdf'), m(subparts=[m('a')])];"
         "p = m(subparts=leaves, headers={'X-B': '1', 'X-A': '2'});"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from postroom import charset as charsets
-from postroom import content_type as content_types
-from postroom import file_name as file_names
 from postroom.errors import invalid
+from postroom.mime import charset as charsets
+from postroom.mime import content_type as content_types
+from postroom.mime import file_name as file_names
 
 Pairs = tuple[tuple[str, str], ...]
 PairsInput = Mapping[str, str] | Iterable[tuple[str, str]]

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from postroom.errors import InvalidLetter
-from postroom.part import Part, make_mime_part
-from postroom.part_rules import DEEPEST, MOST_PARTS
+from postroom.mime.part import Part, make_mime_part
+from postroom.mime.part_rules import DEEPEST, MOST_PARTS
 
 parse = Part.from_bytes
 

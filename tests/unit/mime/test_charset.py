@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postroom import charset as charsets
-from postroom.charset import codec_of, encode, holds
 from postroom.errors import InvalidLetter
+from postroom.mime import charset as charsets
+from postroom.mime.charset import codec_of, encode, holds
 
 ALL = sorted({*charsets._MIME_NAMES.values(), *charsets._UNKNOWN_TO_PYTHON})
 

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from itertools import groupby
 
-from postroom.charset import codec_of
+from postroom.mime.charset import codec_of
 
 LONGEST_WORD = 75
 """Octets of an encoded word (RFC 2047 §2)."""

@@ -14,16 +14,18 @@ from email.parser import BytesHeaderParser
 from email.utils import collapse_rfc2231_value
 from functools import partial
 from itertools import count
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
-from postroom import charset as charsets
-from postroom import content as contents
-from postroom import content_type as content_types
-from postroom import field_names, file_name, header, part_rules, transfer_encoding
-from postroom.content import Content, Wanted
 from postroom.errors import InvalidLetter, invalid
-from postroom.parameter import check_attribute
-from postroom.part import Part
+from postroom.mime import charset as charsets
+from postroom.mime import content as contents
+from postroom.mime import content_type as content_types
+from postroom.mime import field_names, file_name, header, part_rules, transfer_encoding
+from postroom.mime.content import Content, Wanted
+from postroom.mime.parameter import check_attribute
+
+if TYPE_CHECKING:
+    from postroom.mime.part import Part
 
 LONGEST_HEADER: Final = 256 * 1024
 """Octets of the header of one entity."""
@@ -44,8 +46,12 @@ _NO_PARAMETER: Final = ("", "")
 _Result = TypeVar("_Result")
 
 
-def parse(raw: bytes) -> Part:
+def parse(raw: bytes, make: type[Part]) -> Part:
     """Return the part that an entity is.
+
+    Args:
+        raw: its octets.
+        make: makes a part; given, since parts themselves know how they are read.
 
     Raises:
         InvalidLetter: a header in it is too long, or there are too many parts, or too many levels of them.
@@ -54,7 +60,7 @@ def parse(raw: bytes) -> Part:
         raise invalid("raw", "it begins with a byte order mark", "take the first three octets off")
     # The line end before it serves a delimiter that is its first line.
     octets = b"\r\n" + transfer_encoding.normalize_newlines(raw)
-    return _entity(_Span(octets, 2, len(octets)), content_types.TEXT, 1, count(1))
+    return _entity(_Span(octets, 2, len(octets)), content_types.TEXT, 1, count(1), make)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +75,7 @@ class _Span:
         return self.octets[self.start : self.end]
 
 
-def _entity(span: _Span, default_type: str, level: int, numbers: Iterator[int]) -> Part:
+def _entity(span: _Span, default_type: str, level: int, numbers: Iterator[int], make: type[Part]) -> Part:
     if level > part_rules.DEEPEST:
         raise invalid("raw", f"it has more than {part_rules.DEEPEST} levels of parts", "read the inner ones alone")
     if next(numbers) > part_rules.MOST_PARTS:
@@ -83,11 +89,11 @@ def _entity(span: _Span, default_type: str, level: int, numbers: Iterator[int]) 
     if content_types.is_multipart(kind):
         default_type = content_types.MESSAGE if kind == "multipart/digest" else content_types.TEXT
         pieces = _pieces(body, parameters.get("boundary", _NO_PARAMETER)[1])
-        subparts = tuple(_entity(piece, default_type, level + 1, numbers) for piece in pieces)
+        subparts = tuple(_entity(piece, default_type, level + 1, numbers, make) for piece in pieces)
         content = Content(kind) if subparts else _content(fields, bytes(body), content_types.TEXT, parameters)
     else:
         content = _content(fields, bytes(body), kind, parameters)
-    return _part(fields, content, parameters, subparts)
+    return _part(fields, content, parameters, subparts, make)
 
 
 def _head_and_body(span: _Span) -> tuple[bytes, _Span]:
@@ -132,11 +138,13 @@ def _charset(octets: bytes, named: str) -> str | None:
     return known[0] if known and charsets.holds(octets, known[0], "raw") else None
 
 
-def _part(fields: Message, content: Content, parameters: Parameters, subparts: tuple[Part, ...]) -> Part:
+def _part(
+    fields: Message, content: Content, parameters: Parameters, subparts: tuple[Part, ...], make: type[Part]
+) -> Part:
     _, path = _parameters(fields, "content-disposition").get("filename") or parameters.get("name", _NO_PARAMETER)
     name = _or_none(file_name.clean, path)
     left_out = {"boundary", "charset" if content.charset else "", "name" if name else ""}
-    return Part(
+    return make(
         *content,
         parameters=tuple(_others(parameters, left_out)),
         headers=tuple(_headers(fields)),

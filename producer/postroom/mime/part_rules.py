@@ -6,14 +6,15 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from postroom import charset as charsets
-from postroom import content_type as content_types
-from postroom import field_names, file_name, header, transfer_encoding
 from postroom.errors import InvalidLetter, Problems, invalid
-from postroom.parameter import check_attribute
+from postroom.mime import charset as charsets
+from postroom.mime import content_type as content_types
+from postroom.mime import field_names, file_name, header, transfer_encoding
+from postroom.mime.parameter import check_attribute
 
 if TYPE_CHECKING:
-    from postroom.part import Part, Stored
+    from postroom.mime.part import Part
+from postroom.mime.stored import Stored
 
 DEEPEST: Final = 100
 """Levels of parts within parts. The standard library's parser reads 300; other readers fewer."""

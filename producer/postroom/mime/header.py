@@ -13,12 +13,12 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from postroom.address import Address, Mailbox, extract_addresses
-from postroom.encoded_word import decode_header, encode_words
 from postroom.errors import invalid
-from postroom.field_names import ADDRESS, SINGLE, STRUCTURED, TEXT
-from postroom.folding import LINE, LONGEST_LINE, fold, fold_list, fold_words, room_left, units
-from postroom.parameter import check_attribute, check_token, spell
-from postroom.quoted_string import quoted_string
+from postroom.mime.encoded_word import decode_header, encode_words
+from postroom.mime.field_names import ADDRESS, SINGLE, STRUCTURED, TEXT
+from postroom.mime.folding import LINE, LONGEST_LINE, fold, fold_list, fold_words, room_left, units
+from postroom.mime.parameter import check_attribute, check_token, spell
+from postroom.mime.quoted_string import quoted_string
 
 __all__ = [
     "ADDRESS",

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from postroom.part import Part, Stored
-from postroom.render import render
-
-MIME_VERSION = b"MIME-Version: 1.0\r\n"
+from postroom.mime.part import Part
+from postroom.mime.render import MIME_VERSION, render
+from postroom.mime.stored import Stored
 
 
 def shape(

@@ -25,9 +25,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from postroom.address import Group, Mailbox
-from postroom.encoded_word import encode_words
 from postroom.errors import InvalidLetter
-from postroom.header import (
+from postroom.mime.encoded_word import encode_words
+from postroom.mime.header import (
     ADDRESS,
     SINGLE,
     STRUCTURED,
@@ -42,7 +42,7 @@ from postroom.header import (
     structured,
     unstructured,
 )
-from postroom.parameter import check_attribute, check_token, spell
+from postroom.mime.parameter import check_attribute, check_token, spell
 
 MILLION = 10**6
 ENCODED_WORD = r"=\?[^? ]+\?[^? ]\?[^? ]*\?="

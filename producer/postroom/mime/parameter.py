@@ -8,8 +8,8 @@ from functools import lru_cache
 from urllib.parse import quote
 
 from postroom.errors import invalid
-from postroom.folding import LINE
-from postroom.quoted_string import quoted_string
+from postroom.mime.folding import LINE
+from postroom.mime.quoted_string import quoted_string
 
 FILE_NAMES = frozenset({"filename", "name"})
 """Parameters that people read."""

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from postroom.errors import InvalidLetter
-from postroom.file_name import LONGEST, clean
+from postroom.mime.file_name import LONGEST, clean
 
 
 @pytest.mark.parametrize(
