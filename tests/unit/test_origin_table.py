@@ -12,7 +12,7 @@ import pytest
 TESTS = Path(__file__).parents[1]
 PAGE = (TESTS.parent / "docs" / "origin.md").read_text("utf-8")
 ROWS = re.findall(r"^\| (W-[0-9]{2}) \|(.*)\|$", PAGE, re.MULTILINE)
-NAMED = re.findall(r"`((?:unit|integration|chaos)/\w+\.py)::(\w+)`", PAGE)
+NAMED = re.findall(r"`((?:unit|integration|chaos)(?:/\w+)+\.py)::(\w+)`", PAGE)
 
 
 @cache
@@ -28,7 +28,7 @@ def test_every_weakness_is_there_once_and_in_order() -> None:
 @pytest.mark.parametrize(("number", "row"), ROWS, ids=[number for number, _ in ROWS])
 def test_every_weakness_names_a_test_or_says_that_there_is_none_yet(number: str, row: str) -> None:
     *_, shown_by = row.split(" | ")
-    assert re.search(r"`\w+/\w+\.py::\w+`", shown_by) or shown_by.strip().startswith("not yet: "), number
+    assert re.search(r"`\w+(?:/\w+)+\.py::\w+`", shown_by) or shown_by.strip().startswith("not yet: "), number
 
 
 @pytest.mark.parametrize(("file", "name"), sorted(set(NAMED)), ids=lambda each: each)
