@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.message import Message
@@ -10,15 +10,14 @@ from email.utils import format_datetime
 from functools import lru_cache, partial
 from typing import IO, Any, Self
 
-from postroom import clock, keywords, letter_json
+from postroom import clock, keywords, letter_json, letter_rules
 from postroom import ready as ready_messages
 from postroom.address import Address, AddressesInput, Mailbox, ascii_domain, mailboxes
 from postroom.envelope import Envelope, forward_paths
-from postroom.errors import InvalidLetter, Problem, Problems
+from postroom.errors import InvalidLetter, Problems
 from postroom.keywords import Attachment, Headers, OnUncertain, Pairs, Priority
-from postroom.mime import compose, content_type, header, plain_text
+from postroom.mime import compose, header, plain_text
 from postroom.mime.part import Part, make_mime_part
-from postroom.mime.part_rules import MOST_PARTS
 from postroom.mime.render import joined
 from postroom.mime.stored import Stored
 from postroom.settings import Settings, process_settings
@@ -171,7 +170,7 @@ class Letter:
         take("date_ms", keywords.moment_ms, date_ms)
         problems.raise_if_any()
         self._make_whole(now_ms, unsubscribe)
-        self._check_whole(limits)
+        letter_rules.check(self, limits)
 
     def _make_whole(self, now_ms: int, unsubscribe: Pairs) -> None:
         """Add what follows from what was given: header fields from elsewhere, the text of the html, the date.
@@ -197,66 +196,6 @@ class Letter:
             put("date_ms", given_ms)
         elif self.date_ms is None:
             put("date_ms", max(self.send_at_ms or 0, now_ms))
-
-    def _check_whole(self, limits: Settings) -> None:
-        """Check what no keyword shows alone.
-
-        Raises:
-            InvalidLetter: a limit is exceeded, or keywords contradict each other.
-        """
-        problems = Problems()
-        recipients = self.envelope.recipients
-        if not recipients:
-            problems.append(Problem("to", "there is no recipient", "name one in to, cc or bcc"))
-        if len(recipients) > limits.recipients_max:
-            problem = f"there are {len(recipients)} recipients"
-            problems.append(Problem("to", problem, f"send letters of at most {limits.recipients_max} recipients each"))
-        tops = self.parts
-        parts = [each for top in tops for each in top.walk()]
-        problems.extend(self._contradictions(tops))
-        problems.extend(self._excesses(parts, limits))
-        if not problems and self.ready is None and len(parts) > len(tops):
-            # What is built by hand is wrapped: what that makes too deep, the caller learns now.
-            with problems.collecting():
-                self._shape()
-        problems.raise_if_any()
-
-    def _excesses(self, parts: list[Part], limits: Settings) -> Iterator[Problem]:
-        # The parts that hold others together, and the copy of a calendar, count too.
-        count = len(parts) + (_ADDED_PARTS if len(parts) > 1 else 0)
-        most = min(limits.parts_max, MOST_PARTS)
-        if count > most:
-            yield Problem("attachments", f"the letter has {count} parts", f"send letters of at most {most} each")
-        size = sum([part.size for part in parts])
-        if size > limits.letter_max:
-            remedy = f"send less than {limits.letter_max} octets (POSTROOM_LETTER_MAX), or a link"
-            yield Problem("attachments", f"the letter is too large: {size} octets", remedy)
-        if self._header_characters() * _OCTETS_A_CHARACTER > limits.header_max:
-            octets = sum(map(len, self.header_fields()))
-            if octets > limits.header_max:
-                problem = f"the header fields have {octets} octets together"
-                yield Problem("headers", problem, f"at most {limits.header_max} (POSTROOM_HEADER_MAX)")
-
-    def _header_characters(self) -> int:
-        written = mailboxes((*self.to, *self.cc, *self.reply_to))
-        count = sum([len(each.name) + len(each.address) for each in written]) + len(self.subject or "")
-        return count + sum([len(name) + len(value) for name, value in self.headers])
-
-    def _contradictions(self, tops: tuple[Part, ...]) -> Iterator[Problem]:
-        if not tops:
-            yield Problem("message", "there is neither text nor html", "give message= or html=")
-        if self.inline and self.html is None:
-            yield Problem("inline", "there is no html that could show it", "give html=, or attachments=")
-        richer = self.html or self.calendar
-        if self.message is not None and richer is not None and self.message.content_type != content_type.TEXT:
-            problem = f"a {self.message.content_type} part cannot be the plain alternative of another"
-            yield Problem("message", problem, "give a text, or build the whole body by hand")
-        if self.ready is not None and len(tops) > 1:
-            yield Problem("ready", "there is further content beside the ready message", "give one of them")
-        if self.ready is not None:
-            for name in ("headers", "reply_to"):
-                if getattr(self, name):
-                    yield Problem(name, "a ready message is sent as it is", "write it into the message")
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -309,9 +248,10 @@ class Letter:
             if isinstance(content, bytes):
                 return [content]
             return [ready_messages.check(read(content), "ready")]
-        return compose.message(self.header_fields(), self._shape(), self.id, read)
+        return compose.message(self.header_fields(), self.shape(), self.id, read)
 
-    def _shape(self) -> Part:
+    def shape(self) -> Part:
+        """Return the one part that its parts make."""
         return compose.shape(self.message, self.html, self.calendar, self.inline, self.attachments)
 
     def as_bytes(self) -> bytes:
@@ -397,10 +337,6 @@ def _text_of(html: Part) -> str | None:
 
 
 _UNDISCLOSED = b"To: undisclosed-recipients:;\r\n"
-_ADDED_PARTS = 4
-"""Most that composing adds: mixed, alternative, related, and the copy of a calendar."""
-_OCTETS_A_CHARACTER = 16
-"""Most that a character takes in a header field, in encoded words, with its share of name and line ends."""
 
 
 @lru_cache(maxsize=4)
