@@ -29,9 +29,14 @@ def letter(to: Any = "ann@example.com", message: Any = "hi!", **keywords: Any) -
     return Letter(to, message, **{"settings": SETTINGS, **keywords})
 
 
-def as_arrived(text: str) -> str:
+def lines_as_read(text: str) -> str:
     """A text with the line ends that a reader sees."""
-    return re.sub("\r\n?", "\n", text.removeprefix("\ufeff"))
+    return re.sub("\r\n?", "\n", text)
+
+
+def as_arrived(text: str) -> str:
+    """What a reader sees of a text: a byte order mark before it is no part of it."""
+    return lines_as_read(text.removeprefix("\ufeff"))
 
 
 # --- whatever hypothesis thinks of -----------------------------------------------------------------------------------

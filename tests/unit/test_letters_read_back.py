@@ -24,7 +24,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 
 import letters
-from letters import PICTURE, as_arrived, letter
+from letters import PICTURE, as_arrived, letter, lines_as_read
 from postroom import Group, Letter, Part
 from postroom.address import Address, mailboxes
 
@@ -54,7 +54,7 @@ def octets_of(leaf: EmailMessage) -> bytes:
 
 
 def text_of(leaf: EmailMessage) -> str:
-    return as_arrived(octets_of(leaf).decode(leaf.get_content_charset("us-ascii")))
+    return lines_as_read(octets_of(leaf).decode(leaf.get_content_charset("us-ascii")))
 
 
 def dense(name: str | None) -> str:
@@ -148,7 +148,7 @@ def assert_reads_as(leaf: EmailMessage, kind: str, content: str | bytes, name: s
 @example({"to": ["ann@example.com"], "message": ""})
 @example({"to": [("x" * 75, "ann@example.com")], "message": ".", "subject": " " * 200})
 @example({"to": ["ann@example.com"], "html": "", "text_from_html": True, "attachments": [("a", b"")]})
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_any_letter_reads_back_as_it_was_given(keywords: dict[str, Any]) -> None:
     made = letter(**keywords)
     octets = made.as_bytes()

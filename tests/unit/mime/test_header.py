@@ -171,7 +171,7 @@ tabless = texts.map(lambda text: text.replace("\t", ""))
 @example("Bilan, Tribune de Genève et tous")
 @example(LOOKALIKE)
 @example("a" * 66 + " " + "b" * 77)
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_any_text_is_read_back_as_it_is(text: str) -> None:
     octets = unstructured("Subject", text)
     assert_well_written(octets)
@@ -511,7 +511,7 @@ def dense(name: str | None) -> str:
 
 @given(st.lists(mailboxes, min_size=1, max_size=5))
 @example([Mailbox("a@b.c", name) for name in WORDS])
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_names_and_addresses_are_read_back_as_they_are(recipients: list[Mailbox]) -> None:
     octets = address_list("To", recipients)
     assert_well_written(octets, 998)
@@ -627,7 +627,7 @@ def disposition(file_name: str) -> bytes:
 @given(texts.filter(lambda name: name != ""))
 @example("x" * 300)
 @example("日本語.pdf" * 40)
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_a_file_name_is_read_back_as_it_is(name: str) -> None:
     octets = disposition(name)
     assert_well_written(octets)
@@ -870,7 +870,7 @@ def test_the_text_of_any_field_arrives(name: str, text: str) -> None:
 
 
 @given(st.sampled_from([*sorted(ADDRESS), *sorted(STRUCTURED), *sorted(TEXT), "keywords", "x-any"]), texts | st.text())
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_whatever_is_taken_is_one_field_of_one_message(name: str, value: str) -> None:
     try:
         octets = field_octets(name, value)
@@ -955,7 +955,7 @@ def test_what_is_read_is_data_and_is_refused_when_used_again() -> None:
 
 
 @given(texts | st.text(alphabet="=?utf-8qbQB*_ \t\r\nAZ=3"))
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_reading_never_fails(text: str) -> None:
     assert isinstance(decode_header(text), str)
 

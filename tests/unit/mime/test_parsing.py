@@ -283,7 +283,7 @@ LINES = st.sampled_from(
 )
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(st.lists(LINES, max_size=25), st.sampled_from([b"\r\n", b"\n"]))
 def test_whatever_comes_in_is_read_and_can_be_sent_again(lines: list[bytes], line_end: bytes) -> None:
     part = parse(line_end.join(lines))
