@@ -20,8 +20,11 @@ WAITING = 10
 
 @pytest.fixture
 def redis_server(tmp_path: Path) -> Iterator[Server]:
-    """A server of the test's own, to be killed."""
-    with server(tmp_path / "redis") as running:
+    """A server of the test's own, to be killed.
+
+    It writes before it answers: with ``everysec``, what was answered while its disk was slow is lost by a kill -9 too.
+    """
+    with server(tmp_path / "redis", "--appendfsync", "always") as running:
         yield running
 
 

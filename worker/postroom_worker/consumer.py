@@ -40,6 +40,8 @@ class Consumer(CeleryConsumer):
 
         def on_message(message: Any) -> None:
             try:
+                # Ours have none, and a malformed one is noticed only when a slot is free: out of our reach.
+                message.headers.pop("timelimit", None)
                 handle(message)
             except _GARBAGE:
                 log.exception("a message on the queue cannot be read; it is dropped")
