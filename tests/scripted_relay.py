@@ -71,6 +71,8 @@ class Session:
     relay: ScriptedRelay
     commands: list[str] = field(default_factory=list)
     is_encrypted: bool = False
+    is_waiting: bool = False
+    """True while the test keeps the client waiting."""
     ended: str = ""
     """How: ``quit``, ``hung up`` (by the client), or ``closed`` (by us)."""
     _buffer: bytearray = field(default_factory=bytearray)
@@ -287,12 +289,12 @@ class ScriptedRelay:
     def accept_sessions(self, listener: socket.socket) -> None:
         """Serve whoever connects, each in a thread."""
         threads = []
-        while not self.stopping.is_set():
-            try:
-                sock, _ = listener.accept()
-            except TimeoutError:
-                continue
-            sock.settimeout(None)
+        while True:
+            sock, _ = listener.accept()
+            if self.stopping.is_set():
+                sock.close()
+                break
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             session = Session(len(self.sessions), sock, self)
             self.sessions.append(session)
             threads.append(Thread(target=_serve, args=(session,), daemon=True))
@@ -332,7 +334,6 @@ def scripted_relay(
     with socket.create_server(("127.0.0.1", 0)) as listener:
         # Small buffers, so that a client soon notices when nobody reads.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
-        listener.settimeout(0.05)
         port = listener.getsockname()[1]
         relay = ScriptedRelay(port, scripts or ({},), offers, splits, credentials)
         thread = Thread(target=relay.accept_sessions, args=(listener,), daemon=True)
@@ -341,6 +342,7 @@ def scripted_relay(
             yield relay
         finally:
             relay.stopping.set()
+            socket.create_connection(("127.0.0.1", port)).close()  # wakes it
             thread.join()
 
 
@@ -405,9 +407,11 @@ def wait_for(event: Event) -> Reaction:
     """Wait until the test says so."""
 
     def react(session: Session) -> None:
+        session.is_waiting = True
         while not event.wait(0.05):
             if session.relay.stopping.is_set():
                 raise Gone
+        session.is_waiting = False
 
     return react
 

@@ -40,16 +40,16 @@ _WORD = re.compile(r"[\w.:@+-]{1,64}", re.ASCII)
 _OF_A_PART = frozenset({"content-id", "content-description", "content-disposition"})
 
 
-def author(value: str | tuple[str, str] | Mailbox, field: str) -> Mailbox:
+def author(value: str | tuple[str, str] | Mailbox, field: str, *, literals: bool) -> Mailbox:
     """The From: one mailbox."""
     if value is None or value == "":
         raise invalid(field, "it is missing", "give from_=, or set POSTROOM_FROM")
-    return parse_mailbox(value, field)
+    return parse_mailbox(value, field, allow_domain_literal=literals)
 
 
-def addresses(value: AddressesInput | None, field: str) -> tuple[Address, ...]:
+def addresses(value: AddressesInput | None, field: str, *, literals: bool) -> tuple[Address, ...]:
     """Addresses of one kind: one, many, or none."""
-    return () if value is None else parse_addresses(value, field)
+    return () if value is None else parse_addresses(value, field, allow_domain_literal=literals)
 
 
 def subject(value: str | None, field: str) -> str | None:
@@ -236,11 +236,11 @@ def inline(value: Mapping[str, Attachment] | None, field: str, max_octets: int) 
     return tuple(parts)
 
 
-def reverse_path(value: str | None, field: str) -> str | None:
+def reverse_path(value: str | None, field: str, *, literals: bool) -> str | None:
     """Where reports of failure return: an address, or the null reverse-path."""
     if value is None or value in ("", "<>"):
         return None if value is None else ""
-    return parse_mailbox(value, field).address
+    return parse_mailbox(value, field, allow_domain_literal=literals).address
 
 
 def name_of_relay(value: str | None, field: str) -> str | None:

@@ -144,11 +144,13 @@ class Letter:
 
         take("idempotency_key", keywords.key, idempotency_key)
         take("id", keywords.identity, (id, self.idempotency_key, now_ms))
-        take("from_", keywords.author, limits.from_ if from_ is None else from_)
-        take("to", keywords.addresses, to)
-        take("cc", keywords.addresses, cc)
-        take("bcc", keywords.addresses, bcc)
-        take("reply_to", keywords.addresses, reply_to)
+        literals = limits.domain_literals
+        addresses = partial(keywords.addresses, literals=literals)
+        take("from_", partial(keywords.author, literals=literals), limits.from_ if from_ is None else from_)
+        take("to", addresses, to)
+        take("cc", addresses, cc)
+        take("bcc", addresses, bcc)
+        take("reply_to", addresses, reply_to)
         take("subject", keywords.subject, subject)
         take("headers", keywords.headers, headers)
         with problems.collecting():
@@ -160,7 +162,7 @@ class Letter:
         take("attachments", partial(keywords.attachments, max_octets=limits.letter_max), attachments)
         take("inline", partial(keywords.inline, max_octets=limits.letter_max), inline)
         take("ready", keywords.ready_message, ready)
-        take("envelope_from", keywords.reverse_path, envelope_from)
+        take("envelope_from", partial(keywords.reverse_path, literals=literals), envelope_from)
         take("relay", keywords.name_of_relay, relay)
         take("send_at_ms", keywords.moment_ms, send_at)
         take("expires_in_ms", keywords.span_ms, expires_in)
@@ -215,7 +217,8 @@ class Letter:
         for name, value in self.headers:
             if name.lower() == "message-id":
                 return value
-        return f"<{self.id}@{ascii_domain(self.from_.domain, 'from')}>"
+        domain = self.from_.domain
+        return f"<{self.id}@{domain if domain.startswith('[') else ascii_domain(domain, 'from')}>"
 
     def header_fields(self) -> list[bytes]:
         """Return the header fields, complete and in order, but for MIME's; the caller's win over generated ones."""

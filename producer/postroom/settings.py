@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from typing import Any
 
@@ -41,6 +42,12 @@ class Settings:
     )
     ehlo_name: str = _setting("", "The name given in EHLO; empty means this machine's.")
     ca_file: str = _setting("", "A file of certificates that relays are verified against; empty means the system's.")
+    certificate: str = _setting(
+        "", "A PEM file of the certificate, and its key, that we show to relays that ask for one; empty shows none."
+    )
+    domain_literals: bool = _setting(
+        False, "Whether addresses may have an IP address in brackets for a domain, such as `ann@[192.0.2.1]`."
+    )
     retry_first_s: float = _setting(60.0, "Seconds until the first retry; each further one waits twice as long.")
     retry_max_s: float = _setting(3600.0, "The longest wait between retries, in seconds.")
     give_up_s: float = _setting(172_800.0, "Seconds after which a letter that is still deferred is given up.")
@@ -85,6 +92,13 @@ class Settings:
                 values[each.name] = _parsed(variable(each.name), _PARSERS[str(each.type)], text)
         return cls(**values)
 
+    def without_limits(self) -> Settings:
+        """Return these settings for letters that were accepted already: under limits that may have been wider."""
+        huge = sys.maxsize
+        return replace(
+            self, domain_literals=True, letter_max=huge, header_max=huge, recipients_max=huge, parts_max=huge
+        )
+
     @property
     def broker(self) -> str:
         """The broker's URL as Celery spells it."""
@@ -96,7 +110,15 @@ class Settings:
         return url
 
 
-_PARSERS: dict[str, Callable[[str], Any]] = {"str": str, "int": int, "float": float}
+def _truth(text: str) -> bool:
+    if text.lower() in ("1", "true", "yes", "on"):
+        return True
+    if text.lower() in ("0", "false", "no", "off"):
+        return False
+    raise ValueError
+
+
+_PARSERS: dict[str, Callable[[str], Any]] = {"str": str, "int": int, "float": float, "bool": _truth}
 
 
 def variable(name: str) -> str:
@@ -108,7 +130,8 @@ def _parsed(name: str, parse: Callable[[str], Any], text: str) -> Any:
     try:
         value = parse(text)
     except ValueError:
-        raise InvalidSettings(f"{name} has to be a number") from None
+        what = "true or false" if parse is _truth else "a number"
+        raise InvalidSettings(f"{name} has to be {what}") from None
     if parse is not str and not 0 <= value < float("inf"):
         raise InvalidSettings(f"{name} has to be a number of 0 or more")
     return value

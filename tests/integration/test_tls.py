@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import trustme
@@ -143,6 +144,53 @@ def test_a_relay_that_speaks_no_tls_at_all_gets_nothing(scheme: str, redis_url: 
     with talking(scheme, redis_url, script={"starttls": both(say("220 go ahead"), say("hello?"))}) as (here, relay):
         relay.is_tls_implicit = False
         assert_nothing_was_said(here, relay)
+
+
+def test_a_relay_that_asks_for_our_certificate_is_shown_it(redis_url: str) -> None:
+    ours = trustme.CA()
+    mine = ours.issue_cert("worker.example.org")
+    with talking("smtps", redis_url, script={"ehlo": auth_only_encrypted}) as (here, relay):
+        assert relay.tls
+        ours.configure_trust(relay.tls)
+        relay.tls.verify_mode = ssl.CERT_REQUIRED
+        assert here.deliver(here.accept("ann@example.com")).state is LetterState.DEFERRED
+        pauses.resume(here.ledger.redis, "default")
+        trust = here.office.settings.ca_file
+        with (
+            mine.private_key_and_cert_chain_pem.tempfile() as certificate,
+            desk(
+                redis_url,
+                here.office.settings.relay_url,
+                POSTROOM_CA_FILE=trust,
+                POSTROOM_CERTIFICATE=certificate,
+            ) as with_certificate,
+        ):
+            receipt = with_certificate.accept("ann@example.com")
+            assert with_certificate.deliver(receipt).state is LetterState.SENT
+
+
+@pytest.mark.parametrize("name", ["POSTROOM_CA_FILE", "POSTROOM_CERTIFICATE"])
+def test_a_file_that_cannot_be_read_is_our_fault_and_no_letters(
+    name: str, redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with scripted_relay() as relay, desk(redis_url, f"smtps://127.0.0.1:{relay.port}", **{name: "/nowhere"}) as here:
+        status = here.deliver(here.accept("ann@example.com"))
+        assert (status.state, status.attempts) == (LetterState.DEFERRED, 0)
+        assert relay.sessions == []
+    [record] = [each for each in caplog.records if "left alone" in each.message]
+    assert record.levelname == "ERROR"
+    assert name in record.message
+
+
+def test_a_file_of_authorities_that_was_replaced_is_seen_by_the_next_session(redis_url: str) -> None:
+    with talking("smtps", redis_url, script={"ehlo": auth_only_encrypted}) as (here, relay):
+        assert relay.tls
+        assert here.deliver(here.accept("ann@example.com")).state is LetterState.SENT
+        here.office.pool.close()
+        successor = trustme.CA()
+        successor.issue_cert("127.0.0.1").configure_cert(relay.tls)
+        Path(here.office.settings.ca_file).write_bytes(successor.cert_pem.bytes())
+        assert here.deliver(here.accept("ann@example.com")).state is LetterState.SENT
 
 
 def test_a_kept_session_serves_the_next_letter_encrypted(redis_url: str) -> None:

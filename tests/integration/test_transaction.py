@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from house import Desk, desk
-from postroom import LetterState, LetterStatus, RecipientState, make_mime_part
+from postroom import InvalidLetter, LetterState, LetterStatus, RecipientState, make_mime_part
 from postroom.ledger import pauses
 from scripted_relay import (
     OFFERS,
@@ -145,23 +145,52 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("end", [pytest.param(end, id=ascii(end)) for end in HOSTILE])
 @pytest.mark.parametrize("encoding", ["7bit", "8bit", "quoted-printable", "base64", None])
-def test_no_content_ends_the_letter_early_for_any_server(encoding: str | None, end: str, redis_url: str) -> None:
+def test_no_content_ends_the_letter_early_for_any_server(encoding: str | None, redis_url: str) -> None:
     """SMTP smuggling: a lenient server that takes another sequence for the end finds none."""
-    smuggled = f"before{end}MAIL FROM:<eve@example.com>\r\nRCPT TO:<{CAT}>\r\nDATA\r\nboo{end}after"
-    try:
-        part = make_mime_part(text=smuggled, encoding=encoding)
-    except ValueError:
-        return  # what cannot be sent is refused where it is made
+    letters = 0
     with scripted_relay() as relay, desk(redis_url, relay.url) as here:
-        here.deliver(here.accept(ANN, part))
-        here.deliver(here.accept(ANN, "attached", attachments=[("a.txt", smuggled.encode())]))
-        assert relay.verbs == ["EHLO", *["MAIL", "RCPT", "DATA"] * 2]
-        assert relay.accepted == {ANN: 2}
+        for end in HOSTILE:
+            smuggled = f"before{end}MAIL FROM:<eve@example.com>\r\nRCPT TO:<{CAT}>\r\nDATA\r\nboo{end}after"
+            here.deliver(here.accept(ANN, "attached", attachments=[("a.txt", smuggled.encode())]))
+            letters += 1
+            try:
+                part = make_mime_part(text=smuggled, encoding=encoding)
+            except InvalidLetter:
+                continue  # what cannot be sent is refused where it is made
+            here.deliver(here.accept(ANN, part))
+            letters += 1
+        assert relay.verbs == ["EHLO", *["MAIL", "RCPT", "DATA"] * letters]
+        assert relay.accepted == {ANN: letters}
         for taken in relay.taken:
             assert not re.search(rb"(?<!\r)\n|\r(?!\n)", taken.content), "no bare CR, no bare LF"
             assert not re.search(rb"(?:^|[\r\n])\.(?:[\r\n]|$)", taken.content), "no line of a dot alone"
+
+
+@pytest.mark.parametrize("offers", [OFFERS, PLAIN], ids=["pipelined", "one by one"])
+def test_a_relay_that_does_not_take_the_size_it_asked_for_gets_the_letter_without(
+    offers: list[str], redis_url: str
+) -> None:
+    def no_size(session: Session) -> None:
+        say("555 5.5.4 SIZE?" if "SIZE=" in session.commands[-1] else "250 ok")(session)
+
+    with scripted_relay({"mail": no_size}, offers=offers) as relay, desk(redis_url, relay.url) as here:
+        for _ in range(2):
+            status = here.deliver(here.accept([ANN, BEN]))
+            assert states(status) == dict.fromkeys([ANN, BEN], (RecipientState.ACCEPTED, 1))
+        assert len(relay.sessions) == 1
+        assert sum("SIZE=" in each for each in relay.commands) == 1, "it is remembered for the session"
+        assert relay.accepted == {ANN: 2, BEN: 2}
+
+
+@pytest.mark.parametrize(("after", "times"), [(say("250 ok"), 2), (close, 1), (say("421 bye"), 1)])
+def test_a_relay_that_does_not_take_the_command_without_a_parameter_either_makes_no_loop(
+    after: Reaction, times: int, redis_url: str
+) -> None:
+    with scripted_relay({"mail": say("555 5.5.4 no"), "rset": after}) as relay, desk(redis_url, relay.url) as here:
+        status = here.deliver(here.accept(ANN))
+        assert states(status) == {ANN: (RecipientState.DEFERRED, 1)}
+        assert relay.verbs.count("MAIL") == times
 
 
 # --- recipients -------------------------------------------------------------------------------------------------------

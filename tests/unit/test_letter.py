@@ -995,3 +995,26 @@ def test_another_python_composes_the_same_octets() -> None:
             return
         reasons.append(f"{python}: {tried.stderr.strip().splitlines()[-1]}")
     pytest.skip("no other Python has the dependencies: " + ("; ".join(reasons) or "there is none"))
+
+
+# --- addresses with an IP address for a domain ------------------------------------------------------------------------
+
+
+def test_an_address_in_brackets_is_allowed_by_setting_alone() -> None:
+    with pytest.raises(InvalidLetter, match="IP address"):
+        letter("ann@[192.0.2.1]")
+    made = letter(
+        "ann@[192.0.2.1]", envelope_from="bob@[IPv6:2001:db8::1]", settings=replace(SETTINGS, domain_literals=True)
+    )
+    assert made.envelope.recipients == ("ann@[192.0.2.1]",)
+    assert b"To: ann@[192.0.2.1]\r\n" in made.as_bytes()
+    written = letter(from_="bob@[192.0.2.7]", settings=replace(SETTINGS, domain_literals=True))
+    assert written.message_id.endswith("@[192.0.2.7]>")
+
+
+def test_what_was_accepted_under_wider_limits_is_read_under_narrower_ones() -> None:
+    made = letter(["ann@[192.0.2.1]", "ben@example.com"], settings=replace(SETTINGS, domain_literals=True))
+    narrow = replace(SETTINGS, recipients_max=1)
+    with pytest.raises(InvalidLetter):
+        Letter.from_json(made.to_json(), narrow)
+    assert Letter.from_json(made.to_json(), narrow.without_limits()) == made

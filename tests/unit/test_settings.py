@@ -15,7 +15,7 @@ def test_without_variables_the_defaults_hold() -> None:
 
 
 def test_every_setting_can_be_set() -> None:
-    values = {"str": "text", "int": "7", "float": "0.5"}
+    values = {"str": "text", "int": "7", "float": "0.5", "bool": "True"}
     found = Settings.from_environment({variable(each.name): values[str(each.type)] for each in fields(Settings)})
     assert {str(getattr(found, each.name)) for each in fields(Settings)} == set(values.values())
 
@@ -73,3 +73,13 @@ def test_the_table_of_the_docs_has_every_setting() -> None:
     rows = table().splitlines()[2:]
     assert [row.split("`")[1] for row in rows] == [variable(each.name) for each in fields(Settings)]
     assert all(each.metadata["doc"].endswith(".") for each in fields(Settings))
+
+
+@pytest.mark.parametrize(("text", "value"), [("1", True), ("yes", True), ("ON", True), ("0", False), ("off", False)])
+def test_a_setting_that_is_true_or_false_is_read_as_people_write_it(text: str, value: bool) -> None:
+    assert Settings.from_environment({"POSTROOM_DOMAIN_LITERALS": text}).domain_literals is value
+
+
+def test_what_is_neither_true_nor_false_is_refused_by_name() -> None:
+    with pytest.raises(InvalidSettings, match="POSTROOM_DOMAIN_LITERALS has to be true or false"):
+        Settings.from_environment({"POSTROOM_DOMAIN_LITERALS": "maybe"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import smtplib
 import socket
 import ssl
@@ -11,6 +12,7 @@ from functools import cache
 from typing import Self, cast
 
 from postroom import clock
+from postroom.errors import InvalidSettings
 from postroom.reply import Reply
 from postroom.settings import Settings
 from postroom_worker.outcome import Phase, Silence
@@ -18,6 +20,7 @@ from postroom_worker.relay import Relay, Security
 from postroom_worker.smtp import auth
 from postroom_worker.smtp.wire import SessionFailed, Wire
 
+_EHLO_NAME = re.compile(r"[0-9A-Za-z._-]{1,255}|\[[0-9A-Za-z.:]{1,80}\]")
 _AUTH_STEPS = 4
 _COMMAND_MAX = 2048  # octets; RFC 5321 §4.5.3.1.4 has 512, to which extensions add
 _AUTH_MAX = 12_288  # octets; RFC 4954 §4
@@ -29,6 +32,7 @@ class Manner:
 
     ehlo_name: str
     ca_file: str
+    certificate: str
     connect_s: float
     greeting_s: float
     command_s: float
@@ -36,10 +40,18 @@ class Manner:
 
     @classmethod
     def of(cls, settings: Settings) -> Manner:
-        """Return what the settings say."""
+        """Return what the settings say.
+
+        Raises:
+            InvalidSettings: the name cannot stand in EHLO.
+        """
+        ehlo_name = settings.ehlo_name or _own_name()
+        if not _EHLO_NAME.fullmatch(ehlo_name):
+            raise InvalidSettings("POSTROOM_EHLO_NAME has to be a host name, or an address in brackets")
         return cls(
-            settings.ehlo_name or _own_name(),
+            ehlo_name,
             settings.ca_file,
+            settings.certificate,
             settings.connect_timeout_s,
             settings.greeting_timeout_s,
             settings.command_timeout_s,
@@ -112,7 +124,7 @@ class Session:
         """When it was last used, by the steady clock."""
         self.is_usable = True
         """False once it is out of step: then it serves no further letter."""
-        context = _tls(manner.ca_file) if relay.security is not Security.NONE else None
+        context = _tls(manner) if relay.security is not Security.NONE else None
         self._smtp = _Connection(manner, context if relay.security is Security.TLS else None)
         try:
             self._begin(context)
@@ -187,8 +199,8 @@ class Session:
             reply = self.read(Phase.AUTH)
         except SessionFailed as failed:
             raise SessionFailed(Phase.AUTH, failed.answer.met) from None
-        secret = line.rpartition(" ")[2]
-        return Reply(reply.code, "", reply.enhanced) if secret and secret in reply.text else reply
+        secrets = (line.rpartition(" ")[2], self.relay.password)
+        return Reply(reply.code, "", reply.enhanced) if any(each in reply.text for each in secrets if each) else reply
 
     @property
     def features(self) -> dict[str, str]:
@@ -246,8 +258,15 @@ def command(line: str, limit: int = _COMMAND_MAX) -> bytes:
     return octets + b"\r\n"
 
 
-def _tls(ca_file: str) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=ca_file or None)
+def _tls(manner: Manner) -> ssl.SSLContext:
+    """What we believe, and show: read anew for each session, so that a file that was replaced is seen."""
+    try:
+        context = ssl.create_default_context(cafile=manner.ca_file or None)
+        if manner.certificate:
+            context.load_cert_chain(manner.certificate)
+    except OSError as error:
+        what = f"POSTROOM_CA_FILE or POSTROOM_CERTIFICATE cannot be used: {error}"
+        raise SessionFailed(Phase.STARTTLS, Silence.TLS_ERROR, what) from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 

@@ -104,8 +104,15 @@ class _Transaction:
             self.decide(lacking)
         if self._is_decided:
             return
-        mail, recipients, data = self._commands()
-        replies = self._exchange([mail, *recipients, data])
+        before = dict(self.answers)
+        replies = self._exchange()
+        if replies[0].code == 555 and self.session.features.pop("size", None) is not None:
+            # It does not take a parameter that it offered: once more, without (RFC 5321 §4.1.1.11).
+            self._leave(replies)
+            if not self.session.is_usable:
+                return
+            self.answers = before
+            replies = self._exchange()
         if not self._admitted(replies):
             self._leave(replies)
             return
@@ -132,7 +139,7 @@ class _Transaction:
             return Answer(Phase.MAIL, Silence.NOT_OFFERED, f"SIZE: the letter has {self.size} octets, it takes {limit}")
         return None
 
-    def _commands(self) -> tuple[bytes, list[bytes], bytes]:
+    def _commands(self) -> list[bytes]:
         features = self.session.features
         mail = f"MAIL FROM:<{self.envelope.reverse_path}>"
         if "size" in features:
@@ -141,16 +148,16 @@ class _Transaction:
             mail += " BODY=8BITMIME"
         if self.is_utf8 or not all(path.isascii() for path in self.paths):
             mail += " SMTPUTF8"
-        return command(mail), [command(f"RCPT TO:<{path}>") for path in self.paths], command("DATA")
+        return [command(mail), *(command(f"RCPT TO:<{path}>") for path in self.paths), command("DATA")]
 
-    def _exchange(self, commands: Sequence[bytes]) -> list[Reply]:
+    def _exchange(self) -> list[Reply]:
         """Write the commands, in batches if they may be pipelined, and read a reply for each.
 
         Stops early at a refused MAIL, and before a DATA that nobody would receive.
         """
         phases = [Phase.MAIL, *(Phase.RCPT for _ in self.paths), Phase.DATA]
         replies: list[Reply] = []
-        for batch in _batches(commands, pipelined="pipelining" in self.session.features):
+        for batch in _batches(self._commands(), pipelined="pipelining" in self.session.features):
             if phases[len(replies)] is Phase.DATA and self._is_decided:
                 break
             self.session.write(b"".join(batch), phases[len(replies)])
