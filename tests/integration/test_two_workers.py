@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 
 from house import NewHouse
@@ -15,9 +14,9 @@ LETTERS = 100
 
 def test_two_workers_on_one_schedule_deliver_each_letter_once(new_house: NewHouse) -> None:
     here = new_house(POSTROOM_TIMER_S="0.05")
-    here.worker("one")
-    here.worker("two")
-    moment_ms = time.time_ns() // 1_000_000 + 1500
+    workers = [here.worker("one"), here.worker("two")]
+    wait_until(lambda: all(" ready." in each.log.read_text() for each in workers), "both are ready")
+    moment_ms = here.ledger.now_ms() + 500
     receipts = [
         here.postroom.send_letter(f"due-{number}@example.com", "hi", send_at=moment_ms) for number in range(LETTERS)
     ]
