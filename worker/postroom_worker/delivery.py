@@ -138,6 +138,8 @@ def _attempt(office: Office, claim: Claim) -> Finish:
                 claim, pause.left_ms + spread_ms, f"relay {office.relay.name} is paused: {pause.why}"
             )
         letter = Letter.from_json(claim.letter, office.settings.without_limits())
+        if letter.relay not in (None, office.relay.name):
+            return settlement.wait(claim, _FAULT_WAIT_MS, f"this worker has no relay named {letter.relay}")
         content = signed(letter.octets(lambda stored: _read(office, stored)), office.keys)
     except NewerSchema as error:
         log.error("letter %s: %s", claim.letter_id, error)
