@@ -93,6 +93,10 @@ class Session:
         """True while a whole content was not answered yet."""
         return self._content is not None
 
+    def is_for(self, address: str) -> bool:
+        """True when the letter in hand is for this recipient."""
+        return address in self._recipients
+
     def write(self, octets: bytes) -> None:
         """Send octets, one at a time if the relay splits its replies."""
         if octets[:3].isdigit():

@@ -6,42 +6,45 @@ import signal
 from collections import Counter
 from threading import Event
 
-import pytest
-
 from house import House, NewHouse
 from postroom import Letter, LetterState
 from postroom_worker.dev.fleet import Worker
 from postroom_worker.dev.server import wait_until
-from scripted_relay import Script, ScriptedRelay, both, say, scripted_relay, wait_for
+from scripted_relay import Script, ScriptedRelay, Session, both, say, scripted_relay, wait_for
 
 LETTERS = 30
 
 
-def stop(worker: Worker, relay: ScriptedRelay, go_on: Event) -> None:
-    """Ask a worker to stop while the relay keeps it waiting; then let both go on."""
-    wait_until(lambda: relay.sessions and relay.sessions[0].is_waiting, "the relay keeps it waiting")
+def stop(worker: Worker, relay: ScriptedRelay, waiting: int, go_on: Event) -> None:
+    """Ask a worker to stop while the relay keeps it waiting in so many sessions; then let them go on."""
+    wait_until(lambda: sum(each.is_waiting for each in relay.sessions) == waiting, "the relay keeps it waiting")
     worker.process.send_signal(signal.SIGTERM)
     wait_until(lambda: "Warm shutdown" in worker.log.read_text(), "it knows that it is to stop")
-    assert worker.process.poll() is None, "it waits for the letter in hand"
+    assert worker.process.poll() is None, "it waits for the letters in hand"
     go_on.set()
     wait_until(lambda: worker.process.poll() is not None, "it has stopped")
     assert worker.process.returncode == 0
 
 
-@pytest.mark.parametrize(("step", "answer"), [("data", "354 go ahead"), ("content", "250 2.0.0 taken")])
-def test_the_letter_in_hand_is_finished(step: str, answer: str, new_house: NewHouse) -> None:
+def test_the_letters_in_hand_are_finished(new_house: NewHouse) -> None:
     go_on = Event()
-    script: Script = {step: both(wait_for(go_on), say(answer))}
-    with scripted_relay(script) as relay:
+
+    def at_data(session: Session) -> None:
+        if session.is_for("before@example.com"):
+            wait_for(go_on)(session)
+        say("354 go ahead")(session)
+
+    with scripted_relay({"data": at_data, "content": both(wait_for(go_on), say("250 2.0.0 taken"))}) as relay:
         here = new_house(POSTROOM_RELAY_URL=relay.url)
         worker = here.worker()
-        receipt = here.postroom.send_letter("in-hand@example.com", "hi")
-        stop(worker, relay, go_on)
-        assert receipt.status().state is LetterState.SENT
-        assert here.events(receipt) == ["queued", "attempt"]
-        assert relay.accepted == {"in-hand@example.com": 1}
-        wait_until(lambda: relay.sessions[0].ended, "the session has ended")
-        assert relay.sessions[0].ended == "quit", "no slot is left open at the relay"
+        receipts = [here.postroom.send_letter(f"{step}@example.com", "hi") for step in ("before", "after")]
+        stop(worker, relay, 2, go_on)
+        for receipt in receipts:
+            assert receipt.status().state is LetterState.SENT
+            assert here.events(receipt) == ["queued", "attempt"]
+        assert relay.accepted == {"before@example.com": 1, "after@example.com": 1}
+        wait_until(lambda: all(each.ended for each in relay.sessions), "the sessions have ended")
+        assert {each.ended for each in relay.sessions} == {"quit"}, "no slot is left open at the relay"
 
 
 def test_the_letters_behind_it_in_its_chunk_are_put_back_for_another_worker(new_house: NewHouse) -> None:
@@ -51,7 +54,7 @@ def test_the_letters_behind_it_in_its_chunk_are_put_back_for_another_worker(new_
         here = new_house(POSTROOM_RELAY_URL=relay.url)
         worker = here.worker("first", "--concurrency=1")
         receipts = here.postroom.send_letters(letters(here), chunk=LETTERS)
-        stop(worker, relay, go_on)
+        stop(worker, relay, 1, go_on)
         assert relay.accepted == {"bulk-0@example.com": 1}
         here.worker("second", "--concurrency=1")
         assert {each.wait().state for each in receipts} == {LetterState.SENT}

@@ -1,86 +1,108 @@
-"""kill -9 of a worker with a letter in hand: its claim runs out, and another worker delivers the letter."""
+"""kill -9 of a worker with letters in hand: their claims run out, and another worker goes on with them."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import cast
 
 import pytest
 
-from house import House, NewHouse
-from postroom import LetterState, RecipientState
-from postroom.ledger import views
+from house import House, house
+from postroom import LetterState, Receipt
 from postroom_worker.dev.server import wait_until
-from scripted_relay import ScriptedRelay, scripted_relay, silent
+from scripted_relay import ScriptedRelay, Session, say, scripted_relay, silent
+
+BEFORE, RESEND, HOLD = "before@example.com", "resend@example.com", "hold@example.com"
+OTHERS = [f"other-{number}@example.com" for number in range(10)]
 
 
-def in_hand(relay: ScriptedRelay, here: House, step: str) -> None:
-    """Wait until the relay was told so far by the first worker."""
-    wait_until(lambda: step in relay.verbs, f"the relay hears {step}")
+@dataclass(frozen=True, slots=True)
+class Killed:
+    """A worker that was killed with three letters in hand, and what became of them."""
+
+    here: House
+    relay: ScriptedRelay
+    was_renewed: bool
+    before: Receipt
+    """The relay did not ask for its content yet."""
+    resend: Receipt
+    """The relay has its whole content, and did not answer yet."""
+    hold: Receipt
+    """The same; it is not to be sent again when that is uncertain."""
+    others: list[Receipt]
+    """Handed in while the three were in hand; they went to another worker."""
 
 
-def test_a_letter_whose_worker_dies_before_its_end_was_sent_is_delivered_by_another(new_house: NewHouse) -> None:
-    with scripted_relay({"data": silent}, {}) as relay:
-        here = new_house(POSTROOM_RELAY_URL=relay.url, POSTROOM_LEASE_S="2")
-        first = here.worker("first")
-        receipt = here.postroom.send_letter("killed@example.com", "hi")
-        in_hand(relay, here, "DATA")
-        first.kill()
-        assert receipt.status().state is LetterState.SENDING
+@pytest.fixture(scope="module")
+def killed(empty_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killed]:
+    """Kill a worker, and let another go on."""
+
+    def is_first(session: Session) -> bool:
+        return session.number < 3
+
+    def at_data(session: Session) -> None:
+        (silent if is_first(session) and session.is_for(BEFORE) else say("354 go ahead"))(session)
+
+    def at_end(session: Session) -> None:
+        (silent if is_first(session) else say("250 2.0.0 taken"))(session)
+
+    with ExitStack() as running:
+        relay = running.enter_context(scripted_relay({"data": at_data, "content": at_end}))
+        settings = {"POSTROOM_RELAY_URL": relay.url, "POSTROOM_LEASE_S": "2"}
+        here = running.enter_context(house(tmp_path_factory.mktemp("killed"), empty_database(), **settings))
+        first = here.worker("first", "--concurrency=3")
+        before, resend = (here.postroom.send_letter(to, "hi") for to in (BEFORE, RESEND))
+        hold = here.postroom.send_letter(HOLD, "hi", on_uncertain="hold")
+        in_hand = (before, resend, hold)
+        wait_until(
+            lambda: relay.verbs.count("DATA") == 3 and sum(each.has_content for each in relay.sessions) == 2,
+            "the relay has all three in hand",
+        )
+        index = here.ledger.keys.index(LetterState.SENDING, 0)
+        leases = cast("list[tuple[str, float]]", here.ledger.redis.zrange(index, 0, -1, withscores=True))
+        wait_until(
+            lambda: all(cast("float", here.ledger.redis.zscore(index, each)) > until for each, until in leases),
+            "the claims are renewed",
+        )
         here.worker("second")
-        status = receipt.wait()
-        assert status.state is LetterState.SENT
-        assert status.recipients["killed@example.com"].attempts == 1, "a worker's death is no attempt of the letter"
-        assert relay.accepted == {"killed@example.com": 1}
-        assert "died" in here.events(receipt)
-        assert "uncertain" not in here.events(receipt)
-
-
-@pytest.mark.parametrize(
-    ("policy", "settled", "copies"), [("resend", LetterState.SENT, 1), ("hold", LetterState.HELD, 0)]
-)
-def test_a_letter_whose_worker_dies_in_the_window_follows_its_policy(
-    policy: str, settled: LetterState, copies: int, new_house: NewHouse
-) -> None:
-    with scripted_relay({"content": silent}, {}) as relay:
-        here = new_house(POSTROOM_RELAY_URL=relay.url, POSTROOM_LEASE_S="2")
-        first = here.worker("first")
-        receipt = here.postroom.send_letter("window@example.com", "hi", on_uncertain=policy)
-        wait_until(lambda: relay.sessions and relay.sessions[0].has_content, "the relay has the whole content")
+        others = [here.postroom.send_letter(to, "hi") for to in OTHERS]
+        for each in others:
+            each.wait()
+        was_renewed = {each.status().state for each in in_hand} == {LetterState.SENDING}
         first.kill()
-        here.worker("second")
-        status = receipt.wait()
-        assert status.state is settled
-        assert relay.accepted == Counter({"window@example.com": copies} if copies else {})
-        assert "uncertain" in here.events(receipt)
+        for each in in_hand:
+            each.wait()
+        yield Killed(here, relay, was_renewed, before, resend, hold, others)
 
 
-def test_a_letter_that_kills_every_worker_is_held_with_the_reason(new_house: NewHouse) -> None:
-    with scripted_relay({"data": silent}) as relay:
-        here = new_house(POSTROOM_RELAY_URL=relay.url, POSTROOM_LEASE_S="1", POSTROOM_DEATHS_MAX="2")
-        receipt = here.postroom.send_letter("poison@example.com", "hi")
-        for number in (1, 2):
-            worker = here.worker(f"victim-{number}", "--concurrency=1")
-            wait_until(lambda times=number: relay.verbs.count("DATA") == times, "it is in hand")  # type: ignore[misc]
-            worker.kill()
-        here.worker("last", "--concurrency=1")
-        status = receipt.wait()
-        assert status.state is LetterState.HELD
-        assert status.reason == "its worker died 2 times"
-        assert status.recipients["poison@example.com"].state is RecipientState.PENDING
-        assert relay.accepted == {}
-        assert views.letter_json(here.ledger, receipt.id), "it is kept, and can be released"
+def test_a_claim_is_renewed_as_long_as_its_worker_lives(killed: Killed) -> None:
+    assert killed.was_renewed
 
 
-def test_what_one_worker_has_in_hand_does_not_hold_up_the_others(new_house: NewHouse) -> None:
-    with scripted_relay({"content": silent}, {}) as relay:
-        here = new_house(POSTROOM_RELAY_URL=relay.url, POSTROOM_LEASE_S="2")
-        first = here.worker("first", "--concurrency=1")
-        stuck = here.postroom.send_letter("stuck@example.com", "hi", on_uncertain="hold")
-        wait_until(lambda: relay.sessions and relay.sessions[0].has_content, "the relay has the whole content")
-        here.worker("second", "--concurrency=1")
-        others = [here.postroom.send_letter(f"other-{number}@example.com", "hi") for number in range(10)]
-        assert {each.wait().state for each in others} == {LetterState.SENT}
-        assert stuck.status().state is LetterState.SENDING, "its claim is renewed as long as its worker lives"
-        first.kill()
-        assert stuck.wait().state is LetterState.HELD
-        assert sum(relay.accepted.values()) == 10
+def test_what_one_worker_has_in_hand_does_not_hold_up_the_others(killed: Killed) -> None:
+    assert {each.status().state for each in killed.others} == {LetterState.SENT}
+    assert [killed.relay.accepted[to] for to in OTHERS] == [1] * len(OTHERS)
+
+
+def test_a_letter_whose_worker_dies_before_its_end_was_sent_is_delivered_by_another(killed: Killed) -> None:
+    status = killed.before.status()
+    assert status.state is LetterState.SENT
+    assert status.recipients[BEFORE].attempts == 1, "a worker's death is no attempt of the letter"
+    assert killed.relay.accepted[BEFORE] == 1
+    assert killed.here.events(killed.before) == ["queued", "died", "attempt"]
+
+
+def test_a_letter_whose_worker_dies_in_the_window_is_sent_again(killed: Killed) -> None:
+    assert killed.resend.status().state is LetterState.SENT
+    assert killed.relay.accepted[RESEND] == 1, "the relay had not taken the first one"
+    assert killed.here.events(killed.resend) == ["queued", "uncertain", "attempt"]
+
+
+def test_a_letter_under_hold_whose_worker_dies_in_the_window_is_held(killed: Killed) -> None:
+    status = killed.hold.status()
+    assert status.state is LetterState.HELD
+    assert status.reason == "uncertain: it may have been accepted"
+    assert killed.relay.accepted[HOLD] == 0
+    assert killed.here.events(killed.hold) == ["queued", "uncertain", "held"]
