@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Literal, TypeVar
+from typing import IO, Any, Literal, TypeVar, cast
 from urllib.parse import quote
 
 from postroom import ready
@@ -207,7 +207,7 @@ def attachments(value: Attachment | Iterable[Attachment], field: str, max_octets
     if not one and isinstance(value, tuple) and len(value) == 2:
         one = isinstance(value[1], bytes | bytearray | memoryview)
     if one:
-        value = (value,)  # type: ignore[assignment]
+        value = [cast("Attachment", value)]
     if isinstance(value, bytes | bytearray | memoryview | Mapping) or not isinstance(value, Iterable):
         raise invalid(
             field, f"it is {type(value).__name__}", "give a list of paths, (file name, octets) pairs or parts"
@@ -216,7 +216,8 @@ def attachments(value: Attachment | Iterable[Attachment], field: str, max_octets
     parts = []
     for place, item in enumerate(_at_most(MOST_PARTS, value, field)):
         with problems.collecting():
-            parts.append(make_attachment(item, f"{field}[{place}]", max_octets))  # type: ignore[arg-type]
+            # What it is not, by its type, `make_attachment` refuses.
+            parts.append(make_attachment(cast("Attachment", item), f"{field}[{place}]", max_octets))
     problems.raise_if_any()
     return tuple(parts)
 

@@ -219,6 +219,7 @@ def _sender(make: Callable[P, Letter]) -> Callable[P, Receipt]:
         """
         return default().send(make(*args, **keywords))
 
+    # inspect.signature reads this attribute (PEP 362); mypy knows it of no function.
     send_letter.__signature__ = signature(make).replace(return_annotation=Receipt)  # type: ignore[attr-defined]
     return send_letter
 

@@ -99,11 +99,8 @@ def recipients(ledger: Ledger, letter_id: str) -> tuple[LetterState, Recipients]
         UnknownLetter: there is no such letter.
         LedgerUnavailable: Redis is away.
     """
-    with available():
-        state, kept = ledger.redis.hmget(ledger.keys.letter(letter_id), "state", "recipients")
-    if state is None or kept is None:
-        raise _unknown(letter_id)
-    return LetterState(text(state)), decode_recipients(kept)
+    state, kept = _fields(ledger, letter_id, "state", "recipients")
+    return LetterState(state), decode_recipients(kept)
 
 
 def bell(ledger: Ledger, letter_id: str) -> Bell:
@@ -113,11 +110,8 @@ def bell(ledger: Ledger, letter_id: str) -> Bell:
         UnknownLetter: there is no such letter.
         LedgerUnavailable: Redis is away.
     """
-    with available():
-        queue, summary = ledger.redis.hmget(ledger.keys.letter(letter_id), "queue", "summary")
-    if queue is None or summary is None:
-        raise _unknown(letter_id)
-    return Bell(letter_id, text(queue), text(summary))
+    queue, summary = _fields(ledger, letter_id, "queue", "summary")
+    return Bell(letter_id, queue, summary)
 
 
 def letter_json(ledger: Ledger, letter_id: str) -> bytes | None:
@@ -133,12 +127,18 @@ def begins_in_ms(ledger: Ledger, letter_id: str) -> int:
         UnknownLetter: there is no such letter.
         LedgerUnavailable: Redis is away.
     """
-    with available():
-        give_up_ms, give_up_in_ms = ledger.redis.hmget(ledger.keys.letter(letter_id), "give_up_ms", "give_up_in_ms")
-    if give_up_ms is None or give_up_in_ms is None:
-        raise _unknown(letter_id)
+    give_up_ms, give_up_in_ms = _fields(ledger, letter_id, "give_up_ms", "give_up_in_ms")
     # The time until it is given up counts from there (accept.lua, operate.lua).
     return int(give_up_ms) - int(give_up_in_ms) - ledger.now_ms()
+
+
+def _fields(ledger: Ledger, letter_id: str, *names: str) -> list[str]:
+    """Fields that every letter has, as text."""
+    with available():
+        found = ledger.redis.hmget(ledger.keys.letter(letter_id), *names)
+    if None in found:
+        raise _unknown(letter_id)
+    return [text(each) for each in found]
 
 
 def listing(ledger: Ledger, state: LetterState, *, latest_first: bool = False) -> Iterator[LetterStatus]:
