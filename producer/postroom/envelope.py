@@ -16,6 +16,13 @@ class Envelope:
     """The address that reports of failure return to; empty for the null reverse-path ``<>``."""
     recipients: tuple[str, ...]
     """The forward-paths, each mailbox once, in the order named."""
+    notify: tuple[str, ...] = ()
+    """When reports of delivery are asked for: ``never`` alone, or some of ``success``, ``failure``, ``delay``; nothing
+    leaves it to the relay (NOTIFY, RFC 3461 §4.1)."""
+    ret: str = ""
+    """What of the letter a report of failure returns: ``full`` or ``headers`` (RET, RFC 3461 §4.3)."""
+    envid: str = ""
+    """What reports name the letter by (ENVID, RFC 3461 §4.4); printable ASCII, not yet xtext."""
 
     @property
     def needs_smtputf8(self) -> bool:
