@@ -115,7 +115,7 @@ class Letter:
             list_unsubscribe: https: and mailto: URLs to unsubscribe by; with https: at one click (RFC 8058).
             envelope_from: the reverse-path, where reports of failure return; ``""`` or ``"<>"`` for the null one; by
                 default the author's address.
-            relay: the name of the relay to use; so far workers have one, `default`.
+            relay: the name of the relay to use, and no other; by default the worker chooses among those it has.
             send_at: when to send it: a datetime with a time zone, or milliseconds since 1970; by default at once.
             expires_in: seconds, or a timedelta, after which it is worthless and not sent; by default it never is.
             priority: ``normal``; ``bulk`` goes behind everything that is not.

@@ -45,7 +45,18 @@ class Settings:
     relay_url: str = _secret(
         "smtp://localhost:25",
         "The relay: `smtp://` (STARTTLS unless on loopback), `smtp+starttls://`, `smtps://`, "
-        "or `smtp+plain://` (no TLS), as `user:password@host:port`.",
+        "or `smtp+plain://` (no TLS), as `user:password@host:port`; or `sendmail://` and the path of a program.",
+    )
+    relay_password_file: str = _setting("", "A file with the password of the relay's user, when its URL has none.")
+    relay_token: str = _setting(
+        "",
+        "In place of a password, `package.module:function`: called with the relay's user for each session, it returns "
+        "an access token (OAuth 2.0).",
+    )
+    relays: str = _setting(
+        "",
+        "A TOML file of relays, in order of failover ([relays.md](relays.md)); then the `POSTROOM_RELAY_` variables "
+        "are not looked at.",
     )
     dkim: str = _setting(
         "", "A TOML file of the keys that letters are signed with (DKIM), by the domain of their From."
@@ -138,6 +149,18 @@ _PARSERS: dict[str, Callable[[str], Any]] = {"str": str, "int": int, "float": fl
 def variable(name: str) -> str:
     """Return the environment variable that a field is read from."""
     return "POSTROOM_" + name.strip("_").upper()
+
+
+def secret_variable(name: str, environment: Mapping[str, str] = os.environ) -> str:
+    """Return the secret in an environment variable that a file of settings names, so that it stands in no file.
+
+    Raises:
+        InvalidSettings: the variable is not set, or empty.
+    """
+    secret = environment.get(name, "").strip()
+    if not secret:
+        raise InvalidSettings(f"the variable {name} is not set")
+    return secret
 
 
 def _parsed(name: str, parse: Callable[[str], Any], text: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from postroom import InvalidSettings
-from postroom_worker.relay import Relay, Security
+from postroom_worker.relay import Limits, Relay, Security
 
 TLS, STARTTLS, NONE = Security.TLS, Security.STARTTLS, Security.NONE
 
@@ -68,6 +68,13 @@ def test_credentials_are_percent_encoded() -> None:
         "smtps://us:SEC/RET@mail.example.org",
         "smtps://us:SEC#RET@mail.example.org",
         "smtp+plain://us:SECRET@mail.example.org",
+        "sendmail://",
+        "sendmail://usr/sbin/SECRET",
+        "sendmail:///",
+        "sendmail:///usr/sbin/sendmail?-SECRET",
+        "sendmail:///usr/sbin/sendmail%00SECRET",
+        "sendmail://us:SECRET@/usr/sbin/sendmail",
+        "sendmail:usr/sbin/sendmail",
     ],
 )
 def test_what_is_no_such_url_is_refused_and_not_shown(url: str) -> None:
@@ -87,3 +94,45 @@ def test_neither_the_name_nor_the_repr_of_a_relay_shows_the_password() -> None:
     relay = Relay.from_url("smtps://us:secret@[2001:db8::25]")
     assert "secret" not in repr(relay)
     assert str(relay) == "default ([2001:db8::25]:465, tls)"
+
+
+def test_a_program_is_a_relay() -> None:
+    relay = Relay.from_url("sendmail:///usr/lib/send%20mail")
+    assert relay.program == ("/usr/lib/send mail", "-i")
+    assert str(relay) == "default (/usr/lib/send mail)"
+
+
+def test_a_password_may_come_from_elsewhere() -> None:
+    relay = Relay.from_url("smtps://us@mail.example.org", password="secret")
+    assert (relay.user, relay.password) == ("us", "secret")
+    assert "secret" not in repr(relay)
+
+
+@pytest.mark.parametrize(
+    ("url", "password", "token"),
+    [
+        ("smtps://us:SECRET@mail.example.org", "SECRET", ""),
+        ("smtps://us:SECRET@mail.example.org", "", "our.tokens:token"),
+        ("smtps://us@mail.example.org", "SECRET", "our.tokens:token"),
+        ("smtps://mail.example.org", "SECRET", ""),
+        ("smtps://mail.example.org", "", "our.tokens:token"),
+        ("smtp+plain://us@mail.example.org", "", "our.tokens:token"),
+        ("smtps://us@mail.example.org", "SEC\0RET", ""),
+        ("sendmail:///usr/sbin/sendmail", "SECRET", ""),
+    ],
+)
+def test_credentials_that_contradict_each_other_are_refused_and_not_shown(url: str, password: str, token: str) -> None:
+    with pytest.raises(InvalidSettings, match="main") as refused:
+        Relay.from_url(url, "main", password=password, token=token)
+    assert "SEC" not in str(refused.value)
+
+
+def test_limits_hold_for_the_domain_named_else_for_every_domain_else_there_are_none() -> None:
+    five, one = Limits(letters_per_s=5), Limits(letters_per_s=1)
+    relay = Relay("main", "h", 25, NONE, domains={"gmail.com": five, "*": one})
+    assert (relay.limits_for("gmail.com"), relay.limits_for("example.org")) == (five, one)
+    assert Relay("main", "h", 25, NONE).limits_for("gmail.com") == Limits()
+
+
+def test_a_relay_can_be_a_key() -> None:
+    assert len({Relay.from_url("smtps://h"), Relay.from_url("smtps://h"), Relay.from_url("smtps://i")}) == 2

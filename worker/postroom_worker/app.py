@@ -6,10 +6,14 @@ import warnings
 
 from celery import Celery
 from celery.exceptions import CPendingDeprecationWarning
+from celery.signals import worker_init
 from kombu import Queue
 
 from postroom.bell import BROKER_OPTIONS, BULK_QUEUE, QUEUE
+from postroom.errors import InvalidSettings
 from postroom.settings import process_settings
+from postroom_worker.relay_file import read_relays
+from postroom_worker.signing_key import read_keys
 from postroom_worker.timer import Timer
 
 # Celery 5.7 prints this however the setting stands.
@@ -51,3 +55,18 @@ app.conf.update(
     timezone="UTC",
 )
 app.steps["consumer"].add(Timer)
+
+
+@worker_init.connect
+def check_settings(**_: object) -> None:
+    """Read what describes relays and keys before the first letter does.
+
+    Raises:
+        SystemExit: one cannot be read; Celery would log any other error of ours, and go on.
+    """
+    settings = process_settings()
+    try:
+        read_relays(settings)
+        read_keys(settings.dkim)
+    except InvalidSettings as error:
+        raise SystemExit(f"postroom: {error}") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import smtplib
 import socket
 import ssl
@@ -16,11 +15,10 @@ from postroom.errors import InvalidSettings
 from postroom.reply import Reply
 from postroom.settings import Settings
 from postroom_worker.outcome import Phase, Silence
-from postroom_worker.relay import Relay, Security
+from postroom_worker.relay import EHLO_NAME, Relay, Security
 from postroom_worker.smtp import auth
 from postroom_worker.smtp.wire import SessionFailed, Wire
 
-_EHLO_NAME = re.compile(r"[0-9A-Za-z._-]{1,255}|\[[0-9A-Za-z.:]{1,80}\]")
 _AUTH_STEPS = 4
 _COMMAND_MAX = 2048  # octets; RFC 5321 §4.5.3.1.4 has 512, to which extensions add
 _AUTH_MAX = 12_288  # octets; RFC 4954 §4
@@ -46,7 +44,7 @@ class Manner:
             InvalidSettings: the name cannot stand in EHLO.
         """
         ehlo_name = settings.ehlo_name or _own_name()
-        if not _EHLO_NAME.fullmatch(ehlo_name):
+        if not EHLO_NAME.fullmatch(ehlo_name):
             raise InvalidSettings("POSTROOM_EHLO_NAME has to be a host name, or an address in brackets")
         return cls(
             ehlo_name,
