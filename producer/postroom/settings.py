@@ -93,6 +93,7 @@ class Settings:
     command_timeout_s: float = _setting(300.0, "Seconds to wait for the reply to a command (RFC 5321 §4.5.3.2).")
     content_timeout_s: float = _setting(600.0, "Seconds to wait for the reply to the content (RFC 5321 §4.5.3.2.6).")
     session_idle_s: float = _setting(60.0, "Seconds after which an idle SMTP session is closed.")
+    sessions: int = _setting(4, "SMTP sessions with a relay that one worker process uses at once, for a chunk of letters.")
     session_letters: int = _setting(500, "Letters after which an SMTP session is closed.")
     contents_over: int = _setting(
         64 * 1024, "Octets beyond which a part is stored once, by digest, beside the letters."

@@ -67,6 +67,10 @@ class Keys:
         """The sessions that are open with a relay, or those that deliver to a domain there, by the end of their lease."""
         return self.relay(relay, "sessions", domain)
 
+    def relay_wanted(self, relay: str) -> str:
+        """There while a process waits for a session to end."""
+        return self.relay(relay, "wanted")
+
     def relay_letters(self, relay: str, domain: str = "") -> str:
         """The bucket of letters a second."""
         return self.relay(relay, "letters", domain)

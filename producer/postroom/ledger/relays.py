@@ -46,6 +46,10 @@ class Standing:
     """How many times in a row it was found down."""
     refusals: int = 0
     """How many letters in a row it refused with one and the same answer about us."""
+    sessions: int = 0
+    """How many sessions all workers together have there."""
+    is_wanted: bool = False
+    """True while another process waits for one of its sessions to end."""
     rates: Mapping[str, float] = field(default_factory=dict)
     """Letters a second that it takes for now, by recipient domain (empty: from us at all), where it asked for less."""
 
@@ -91,10 +95,12 @@ class Relays:
             self.keys.relay_pause(relay),
             self.keys.relay_slowed(relay),
             self.keys.relay_refusals(relay),
+            self.keys.relay_sessions(relay),
+            self.keys.relay_wanted(relay),
         ]
         with available():
             answer = self.scripts.run(Call("knock", keys, [nonce, probe_ms]))
-        state, left_ms, why, trips, refusals, now_ms, *slowed = map(text, answer)
+        state, left_ms, why, trips, refusals, sessions, wanted, now_ms, *slowed = map(text, answer)
         if state == "paused":
             why = msgspec.json.decode(why, type=Pause).why
         rates = {domain: rate_now(kept, int(now_ms), rise_ms) for domain, kept in zip(*[iter(slowed)] * 2, strict=True)}
@@ -104,6 +110,8 @@ class Relays:
             why,
             int(trips),
             int(refusals),
+            int(sessions),
+            wanted == "1",
             {domain: rate for domain, rate in rates.items() if rate is not None},
         )
 
@@ -225,6 +233,15 @@ class Relays:
             calls.append(Call("admit", [demand.key for demand in each], arguments))
         with available():
             return [(int(answer[0]), text(answer[1]) if answer[0] else "") for answer in self.scripts.run_all(calls)]
+
+    def want(self, relay: str, for_ms: int) -> None:
+        """Ask those who keep a session with a relay, and have nothing to send, to end it.
+
+        Raises:
+            LedgerUnavailable: Redis is away.
+        """
+        with available():
+            self.scripts.redis.set(self.keys.relay_wanted(relay), 1, px=for_ms)
 
     def keep_places(self, places: Sequence[tuple[str, str]], lease_ms: int) -> None:
         """Prolong places, each given as key and member.

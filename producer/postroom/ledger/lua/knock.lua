@@ -1,8 +1,8 @@
 -- knock: asks whether a relay may be used now. Where it was left alone and its time is over, the first who asks is the
 --        one to probe it; the others wait until that one tells, or its time is over too.
--- KEYS     1 breaker, 2 an operator's pause, 3 slowed rates, 4 like refusals
+-- KEYS     1 breaker, 2 an operator's pause, 3 slowed rates, 4 like refusals, 5 sessions, 6 whether a place is wanted
 -- ARGV     1 nonce (of who would probe; nothing: to look only), 2 probe_ms
--- returns  {closed | open | half-open | probe | paused, left_ms, why, trips, refusals, now_ms, domain, rate, ...}
+-- returns  {closed | open | half-open | probe | paused, left_ms, why, trips, refusals, sessions, wanted, now_ms, domain, rate, ...}
 -- room     not needed
 local breaker, pause = KEYS[1], KEYS[2]
 local found = redis.call('HMGET', breaker, 'until_ms', 'why', 'trips', 'probe', 'probe_until_ms')
@@ -25,4 +25,5 @@ elseif until_ms then
   end
 end
 local refusals = redis.call('HGET', KEYS[4], 'count') or '0'
-return {state, digits(left), why, trips, refusals, digits(now), unpack(redis.call('HGETALL', KEYS[3]))}
+local sessions = redis.call('ZCOUNT', KEYS[5], digits(now), '+inf')
+return {state, digits(left), why, trips, refusals, sessions, redis.call('EXISTS', KEYS[6]), digits(now), unpack(redis.call('HGETALL', KEYS[3]))}
