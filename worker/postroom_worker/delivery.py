@@ -6,6 +6,7 @@ import logging
 import random
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from threading import Thread
 
 from postroom.errors import InvalidLetter, LedgerUnavailable, NewerSchema
@@ -14,7 +15,7 @@ from postroom.letter import Letter
 from postroom_worker import settlement
 from postroom_worker.lane import FAULT_WAIT_MS, Lane
 from postroom_worker.limits import domain_of
-from postroom_worker.office import Office, end_wanted
+from postroom_worker.office import Office
 from postroom_worker.outbox import Delivered, Outbox
 from postroom_worker.parcel import Parcel
 from postroom_worker.relay import Relay
@@ -42,6 +43,8 @@ def deliver(office: Office, letter_ids: Sequence[str]) -> list[Delivered]:
         while parcels:
             parcels = [left for each in sort(office, parcels, outbox) for left in send(office, *each, outbox)]
         outbox.flush()
+    with suppress(LedgerUnavailable):
+        office.end_wanted()
     return [
         outbox.delivered.get(letter_id) or Delivered(letter_id, str(claim), is_ours=False)
         for letter_id, claim in zip(letter_ids, claims, strict=True)
@@ -126,6 +129,4 @@ def send(office: Office, relay: Relay, source: deque[Parcel], outbox: Outbox) ->
         for parcel in source:
             outbox.finish(parcel.claim, settlement.wait(parcel.claim, no_place.ms, no_place.why))
         source.clear()
-    if relay.limits.connections:
-        end_wanted(office.pool, office.breakers[relay.name])
     return list(source)

@@ -112,6 +112,8 @@ class Lane:
                     else:
                         self._answered(submission, answers)
                     served += 1
+            for submission in [each for each, parcel in self._under_way.items() if not parcel.is_in_window]:
+                self._admitted.append(self._under_way.pop(submission))
         except SessionFailed as failed:
             parcel = self._admitted.popleft()
             self._conclude(parcel, dict.fromkeys(parcel.left, failed.answer))

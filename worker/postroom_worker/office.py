@@ -53,8 +53,7 @@ class Office:
 
         def tidy() -> None:
             pool.close_idle()
-            for relay in pool.relays():
-                end_wanted(pool, breakers[relay.name])
+            _end_wanted(pool, breakers)
 
         return cls(
             settings=settings,
@@ -70,10 +69,19 @@ class Office:
         )
 
 
-def end_wanted(pool: Pool, breaker: Breaker) -> None:
-    """End the idle sessions with a relay whose limit another process waits at."""
-    if breaker.relay.limits.connections and breaker.look(may_probe=False).is_wanted:
-        pool.close(breaker.relay)
+    def end_wanted(self) -> None:
+        """End the idle sessions with relays at whose limit another process waits.
+
+        Raises:
+            LedgerUnavailable: Redis is away.
+        """
+        _end_wanted(self.pool, self.breakers)
+
+
+def _end_wanted(pool: Pool, breakers: Mapping[str, Breaker]) -> None:
+    for relay in pool.relays():
+        if relay.limits.connections and breakers[relay.name].look(may_probe=False).is_wanted:
+            pool.close(relay)
 
 
 @lru_cache(maxsize=1)
