@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import select
 import socket
 import ssl
 
@@ -15,6 +17,8 @@ _LINE_MAX = 4096  # octets; RFC 5321 §4.5.3.1.5 asks for 512
 _REPLY_MAX = 64 * 1024
 _BLOCK = 16 * 1024
 _WRITE_BLOCK = 64 * 1024
+_UNREAD_MAX = 1024 * 1024
+"""Replies that are kept while we write; a relay that says more is not listened to until we read."""
 
 
 class SessionFailed(Exception):
@@ -31,6 +35,8 @@ class Wire:
     def __init__(self, sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock = sock
+        self.written = 0
+        """Octets of the last write that the connection took."""
         self._buffer = bytearray()
 
     @property
@@ -51,8 +57,8 @@ class Wire:
         """Forget what came in; the socket is its owner's to close."""
         self._buffer.clear()
 
-    def write(self, octets: bytes, phase: Phase, timeout_s: float) -> None:
-        """Write all octets.
+    def write(self, octets: bytes | bytearray, phase: Phase, timeout_s: float) -> None:
+        """Write all octets; meanwhile take in what the relay says, so that neither waits for the other (RFC 2920 §3.1).
 
         Args:
             octets: what is written.
@@ -60,17 +66,44 @@ class Wire:
             timeout_s: for each block, so that a large content has its time on a slow line (RFC 5321 §4.5.3.2.5).
 
         Raises:
-            SessionFailed: the connection was lost, or they were not taken in time.
+            SessionFailed: the connection was lost, or they were not taken in time; `written` says how many were.
         """
-        self.sock.settimeout(timeout_s)
+        self.written = 0
+        self.sock.settimeout(0)
         view = memoryview(octets)
         try:
-            for start in range(0, len(view), _WRITE_BLOCK):
-                self.sock.sendall(view[start : start + _WRITE_BLOCK])
+            for end in range(_WRITE_BLOCK, len(view) + _WRITE_BLOCK, _WRITE_BLOCK):
+                self._write_block(view[:end], timeout_s)
         except TimeoutError:
             raise SessionFailed(phase, Silence.TIMEOUT, f"the relay took no octets for {timeout_s:g} s") from None
         except OSError as error:
             raise SessionFailed(phase, Silence.CONNECTION_LOST, str(error)) from None
+
+    def _write_block(self, view: memoryview, timeout_s: float) -> None:
+        deadline = clock.steady_s() + timeout_s
+        while self.written < len(view):
+            try:
+                self.written += self.sock.send(view[self.written :])
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                self._take_in(select.POLLIN | select.POLLOUT, deadline)
+            except ssl.SSLWantReadError:
+                self._take_in(select.POLLIN, deadline)
+
+    def _take_in(self, events: int, deadline: float) -> None:
+        """Wait until the socket is ready, and take in what came."""
+        if len(self._buffer) > _UNREAD_MAX:
+            events &= ~select.POLLIN
+        poll = select.poll()
+        poll.register(self.sock, events)
+        found = poll.poll(max(0.0, 1000 * (deadline - clock.steady_s())))
+        if not found:
+            raise TimeoutError
+        if found[0][1] & ~select.POLLOUT:
+            with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError):
+                octets = self.sock.recv(_BLOCK)
+                if not octets:
+                    raise ConnectionResetError("the relay hung up")
+                self._buffer += octets
 
     def read_reply(self, phase: Phase, timeout_s: float) -> Reply:
         """Read one reply, of however many lines (RFC 5321 §4.2.1).
