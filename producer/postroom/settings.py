@@ -33,13 +33,14 @@ class Settings:
     broker_url: str = _secret("", "Celery's broker; empty means the ledger's Redis.")
     durability: str = _setting(
         "",
-        "`synced` waits, when a letter is accepted and before the window of one with `on_uncertain=\"hold\"` opens, "
+        '`synced` waits, when a letter is accepted and before the window of one with `on_uncertain="hold"` opens, '
         "until it is on Redis's disk (WAITAOF: Redis 7.2 or later with an append-only file, or Valkey); "
         "empty waits for nothing.",
     )
     replicas: int = _setting(0, "With `synced`: how many replicas have to have it on disk, too.")
     memory_part: float = _setting(
-        0.85, "The part of Redis's `maxmemory` beyond which new letters are refused, so that outcomes find room; 1: none."
+        0.85,
+        "The part of Redis's `maxmemory` beyond which new letters are refused: outcomes need room. 1: none.",
     )
     from_: str = _setting("", "The From of letters that name none.")
     relay_url: str = _secret(
@@ -93,7 +94,7 @@ class Settings:
     command_timeout_s: float = _setting(300.0, "Seconds to wait for the reply to a command (RFC 5321 §4.5.3.2).")
     content_timeout_s: float = _setting(600.0, "Seconds to wait for the reply to the content (RFC 5321 §4.5.3.2.6).")
     session_idle_s: float = _setting(60.0, "Seconds after which an idle SMTP session is closed.")
-    sessions: int = _setting(4, "SMTP sessions with a relay that one worker process uses at once, for a chunk of letters.")
+    sessions: int = _setting(4, "SMTP sessions with a relay that one worker process uses at once for a chunk.")
     session_letters: int = _setting(500, "Letters after which an SMTP session is closed.")
     contents_over: int = _setting(
         64 * 1024, "Octets beyond which a part is stored once, by digest, beside the letters."

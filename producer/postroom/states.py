@@ -58,8 +58,7 @@ EDGES: Mapping[LetterState, frozenset[LetterState]] = MappingProxyType(
     {
         LetterState.SCHEDULED: frozenset({LetterState.QUEUED, LetterState.CANCELLED, LetterState.HELD}),
         LetterState.QUEUED: _OVER | {LetterState.SENDING, LetterState.CANCELLED, LetterState.HELD},
-        LetterState.SENDING: _OVER
-        | {LetterState.DEFERRED, LetterState.QUEUED, LetterState.HELD, LetterState.REJECTED},
+        LetterState.SENDING: _OVER | {LetterState.DEFERRED, LetterState.QUEUED, LetterState.HELD, LetterState.REJECTED},
         LetterState.DEFERRED: _OVER | {LetterState.QUEUED, LetterState.CANCELLED, LetterState.HELD},
         LetterState.HELD: _OVER | {LetterState.SCHEDULED, LetterState.QUEUED, LetterState.CANCELLED},
         LetterState.PARTIAL: frozenset({LetterState.QUEUED, LetterState.SENT}),

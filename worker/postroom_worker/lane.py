@@ -1,4 +1,4 @@
-"""A lane: one session after another with one relay, and the parcels that go through it. Several lanes share a source."""
+"""A lane: one session after another with a relay, and the parcels that go through. Several lanes share a source."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from postroom.errors import LedgerUnavailable
 from postroom.ledger.transitions import Window
 from postroom.mime.stored import Stored
-from postroom_worker import program, settlement
+from postroom_worker import settlement
 from postroom_worker.limits import Wait, domain_of
 from postroom_worker.office import Office
 from postroom_worker.outbox import Outbox, until_recorded
@@ -19,9 +19,9 @@ from postroom_worker.parcel import Parcel
 from postroom_worker.relay import Relay
 from postroom_worker.settlement import Attempt
 from postroom_worker.signing import signed
+from postroom_worker.smtp.flight import transmit
 from postroom_worker.smtp.pool import NoPlace
 from postroom_worker.smtp.submission import Answers, Submission
-from postroom_worker.smtp.transaction import transmit
 from postroom_worker.smtp.wire import SessionFailed
 from postroom_worker.stopping import is_stopping
 
@@ -94,10 +94,6 @@ class Lane:
     def _send(self, *, is_fresh: bool) -> bool:
         """Send what is admitted, and more, through one session; True when the next has to be a new one."""
         ended_early = False
-        if self._relay.program:
-            for submission in self._submissions(""):
-                self._answered(submission, self._run_program(submission))
-            return False
         try:
             with self._office.pool.session(self._relay, fresh=is_fresh) as session:
                 served = session.letters
@@ -105,9 +101,9 @@ class Lane:
                 most = self._office.pool.letters_left(session)
                 for submission, answers in transmit(session, submissions, self._enter, letters_max=most):
                     parcel = self._under_way[submission]
-                    if served and not parcel.is_again and answers and all(map(_is_session_end, answers.values())):
+                    if served and answers and all(map(_is_session_end, answers.values())):
                         # A session's own end costs a letter nothing: it goes to the next one.
-                        parcel.is_again = ended_early = True
+                        ended_early = True
                         self._admitted.append(self._under_way.pop(submission))
                     else:
                         self._answered(submission, answers)
@@ -216,7 +212,7 @@ class Lane:
         self._outbox.finish(parcel.claim, finish)
 
     def _learn(self, answers: Answers) -> tuple[Answer | None, bool]:
-        """Let the breaker learn from answers; returns that which pauses the relay, and whether it is for what is ours."""
+        """Let the breaker learn from answers; returns what pauses the relay, and whether that is about us."""
         rows = {path: outcome(answer) for path, answer in answers.items()}
         paused = next((answers[path] for path, row in rows.items() if row.outcome is Outcome.PAUSE_RELAY), None)
         accepted = {domain_of(path) for path, row in rows.items() if row.outcome is Outcome.ACCEPTED}
@@ -245,6 +241,5 @@ def _popped(source: deque[Parcel], most: int) -> list[Parcel]:
 
 def _is_session_end(answer: Answer) -> bool:
     """True when a session ended before it took the letter's first command: that says nothing of the relay."""
-    return answer.phase is Phase.MAIL and (
-        answer.met is Silence.CONNECTION_LOST or getattr(answer.met, "code", 0) == 421
-    )
+    is_lost = answer.met is Silence.CONNECTION_LOST or getattr(answer.met, "code", 0) == 421
+    return answer.phase is Phase.IDLE or (answer.phase is Phase.MAIL and is_lost)

@@ -92,9 +92,7 @@ class Places:
             except LedgerUnavailable as error:
                 log.warning("relay %s: a session's place is given back later (%s)", relay.name, error)
 
-    def admit(
-        self, relay: Relay, standing: Standing, letters: Sequence[tuple[Sequence[str], bool]]
-    ) -> list[Wait]:
+    def admit(self, relay: Relay, standing: Standing, letters: Sequence[tuple[Sequence[str], bool]]) -> list[Wait]:
         """Ask whether letters may be handed over now.
 
         Args:

@@ -68,7 +68,6 @@ class Office:
             worker=worker,
         )
 
-
     def end_wanted(self) -> None:
         """End the idle sessions with relays at whose limit another process waits.
 

@@ -10,7 +10,6 @@ from postroom.envelope import Envelope
 from postroom.ledger import Claim, Recipient
 from postroom.letter import Letter
 from postroom.reply import printable
-from postroom.states import RecipientState
 from postroom_worker import limits, settlement
 from postroom_worker.outcome import Answer, Outcome, Phase, outcome
 from postroom_worker.relay import Relay
@@ -32,8 +31,6 @@ class Parcel:
     turned_away: list[tuple[str, str]] = field(default_factory=list)
     """The relays that were down in this attempt, and what they said."""
     began_s: float = field(default_factory=clock.steady_s)
-    is_again: bool = False
-    """True when a session ended before it took the letter, which then goes to another at once: this happens once."""
 
     is_in_window: bool = False
     """True while its end may have been sent, and its answer is not known."""
@@ -78,7 +75,9 @@ class Parcel:
         """Take note that a relay was down: who was not decided there is left for the next one."""
         self.turned_away.append((relay.name, printable(str(answer))))
         self.relays = [each for each in self.relays if each != relay]
-        decided = {path: each for path, each in self.answers.items() if outcome(each).outcome is not Outcome.PAUSE_RELAY}
+        decided = {
+            path: each for path, each in self.answers.items() if outcome(each).outcome is not Outcome.PAUSE_RELAY
+        }
         self.left += [path for path in self.answers if path not in decided]
         self.answers = decided
 

@@ -64,7 +64,7 @@ class Keys:
         return self.relay(relay, "refusals")
 
     def relay_sessions(self, relay: str, domain: str = "") -> str:
-        """The sessions that are open with a relay, or those that deliver to a domain there, by the end of their lease."""
+        """The sessions open with a relay, or those that deliver to a domain there, by the end of their lease."""
         return self.relay(relay, "sessions", domain)
 
     def relay_wanted(self, relay: str) -> str:

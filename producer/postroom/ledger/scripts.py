@@ -84,7 +84,7 @@ class Scripts:
         for call in calls:
             pipeline.evalsha(self._digest(call.verb), len(call.keys), *call.keys, *call.arguments)
         if then:
-            pipeline.execute_command(*then)
+            pipeline.execute_command(*then)  # type: ignore[no-untyped-call]
         return pipeline.execute(raise_on_error=False)
 
     def _source(self, verb: str) -> str:
