@@ -74,10 +74,22 @@ class Settings:
     pauses_max: int = _setting(3, "Pauses in a row, met by one letter, that cost it no attempt; the next one does.")
     pause_first_s: float = _setting(5.0, "Seconds that a relay that is down is left alone at first.")
     pause_max_s: float = _setting(300.0, "The longest pause of a relay that is down, in seconds.")
-    connect_timeout_s: float = _setting(30.0, "Seconds to wait for a connection to the relay.")
+    connect_timeout_s: float = _setting(
+        30.0, "Seconds to resolve the relay's name and connect, all its addresses together."
+    )
     greeting_timeout_s: float = _setting(300.0, "Seconds to wait for the relay's greeting (RFC 5321 §4.5.3.2.1).")
-    command_timeout_s: float = _setting(300.0, "Seconds to wait for the reply to a command (RFC 5321 §4.5.3.2).")
-    content_timeout_s: float = _setting(600.0, "Seconds to wait for the reply to the content (RFC 5321 §4.5.3.2.6).")
+    command_timeout_s: float = _setting(
+        300.0, "Seconds to wait for the reply to EHLO, STARTTLS, AUTH and RSET, and for a TLS handshake."
+    )
+    mail_timeout_s: float = _setting(300.0, "Seconds to wait for the reply to MAIL (RFC 5321 §4.5.3.2.2).")
+    rcpt_timeout_s: float = _setting(300.0, "Seconds to wait for the reply to each RCPT (RFC 5321 §4.5.3.2.3).")
+    data_timeout_s: float = _setting(120.0, "Seconds to wait for the reply to DATA (RFC 5321 §4.5.3.2.4).")
+    body_timeout_s: float = _setting(
+        180.0, "Seconds that the relay may take for each 64 KiB of the content (RFC 5321 §4.5.3.2.5)."
+    )
+    content_timeout_s: float = _setting(
+        600.0, "Seconds to wait for the reply to the end of the content (RFC 5321 §4.5.3.2.6)."
+    )
     session_idle_s: float = _setting(60.0, "Seconds after which an idle SMTP session is closed.")
     session_letters: int = _setting(500, "Letters after which an SMTP session is closed.")
     contents_over: int = _setting(

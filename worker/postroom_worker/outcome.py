@@ -33,6 +33,7 @@ class Silence(StrEnum):
     NO_CONNECTION = "no-connection"
     NOT_OFFERED = "not-offered"
     TLS_ERROR = "tls-error"
+    NO_TOKEN = "no-token"  # noqa: S105
     CONNECTION_LOST = "connection-lost"
     TIMEOUT = "timeout"
     MALFORMED = "malformed"
