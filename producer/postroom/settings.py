@@ -90,6 +90,9 @@ class Settings:
     content_timeout_s: float = _setting(
         600.0, "Seconds to wait for the reply to the end of the content (RFC 5321 §4.5.3.2.6)."
     )
+    program_timeout_s: float = _setting(
+        600.0, "Seconds that a program in place of a relay (`sendmail://`) may take for a letter."
+    )
     session_idle_s: float = _setting(60.0, "Seconds after which an idle SMTP session is closed.")
     session_letters: int = _setting(500, "Letters after which an SMTP session is closed.")
     contents_over: int = _setting(

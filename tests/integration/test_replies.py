@@ -60,6 +60,8 @@ def plays(row: Row) -> Iterator[tuple[Phase, Met]]:
 
 def is_possible(phase: Phase, found: Met) -> bool:
     """False for what no relay can do."""
+    if phase is Phase.PROGRAM:
+        return False
     if found is Silence.NOT_OFFERED:
         return phase in (Phase.STARTTLS, Phase.AUTH, Phase.MAIL, Phase.RCPT)
     if found is Silence.NO_CONNECTION:
@@ -84,7 +86,7 @@ SILENCES = [
 
 
 def test_every_row_of_the_table_can_be_met() -> None:
-    unmet = [row for row in table() if not list(plays(row))]
+    unmet = [row for row in table() if row.phase != Phase.PROGRAM and not list(plays(row))]
     assert [row.code for row in unmet] == [Silence.NO_TOKEN], "which is no relay's doing: see test_auth"
 
 
