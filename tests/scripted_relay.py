@@ -4,8 +4,9 @@ A script says what happens when a step is reached; steps it does not name go as 
 
     {"mail": say("421 4.3.2 bye"), "rcpt": [say("250 ok"), say("451 4.7.1 later")], "content": reset}
 
-Steps: ``connect``, ``ehlo``, ``helo``, ``starttls``, ``auth``, ``mail``, ``rcpt``, ``data``, ``body`` (the first octets
-of the content have come), ``content`` (its end has come), ``rset``, ``noop``, ``quit``. Of a list, the first reaction
+Steps: ``connect``, ``ehlo``, ``helo``, ``starttls``, ``auth``, ``mail``, ``rcpt``, ``data``, ``bdat`` (a chunk has
+come that is not the last), ``body`` (the first octets of the content after DATA have come), ``content`` (its end has
+come, or the last chunk), ``rset``, ``noop``, ``quit``. Of a list, the first reaction
 is for the first time that a session reaches the step, and so on; the last one goes on for ever.
 """
 
@@ -55,10 +56,13 @@ class Taken:
     content: bytes
     """With its dots as they came over the wire, without the end."""
     session: int
+    is_stuffed: bool
 
     @property
     def message(self) -> bytes:
         """The content, unstuffed."""
+        if not self.is_stuffed:
+            return self.content
         return (b"\r\n" + self.content).replace(b"\r\n..", b"\r\n.")[2:]
 
 
@@ -81,6 +85,8 @@ class Session:
     _recipients: list[str] = field(default_factory=list)
     _content: bytes | None = None
     """Complete, and not answered yet."""
+    _chunks: bytearray | None = None
+    """What came with BDAT so far; None when none came, or one was not taken."""
     _said: str = ""
 
     @property
@@ -114,7 +120,9 @@ class Session:
     def take(self) -> None:
         """Put the content, if there is one that was not answered yet, into the account."""
         if self._content is not None:
-            self.relay.taken.append(Taken(self._mail, self._recipients, self._content, self.number))
+            self.relay.taken.append(
+                Taken(self._mail, self._recipients, self._content, self.number, self._chunks is None)
+            )
             self._content = None
 
     def read(self) -> bytes:
@@ -163,16 +171,19 @@ class Session:
                 case "AUTH":
                     self._authenticate(line)
                 case "MAIL":
-                    self._mail, self._recipients = "", []
-                    if self.step("mail").startswith("2"):
+                    if self._mail:
+                        self.write(b"503 5.5.1 one at a time\r\n")
+                    elif self.step("mail").startswith("2"):
                         self._mail = line
                 case "RCPT":
                     if self.step("rcpt", "" if self._mail else "503 5.5.1 MAIL first").startswith("2"):
                         self._recipients.append(line[line.index("<") + 1 : line.rindex(">")])
                 case "DATA":
                     self._data()
+                case "BDAT":
+                    self._bdat(int(line.split()[1]), is_last=line.upper().endswith(" LAST"))
                 case "RSET":
-                    self._recipients = []
+                    self._clear()
                     self.step("rset")
                 case "QUIT":
                     self.ended = "quit"
@@ -198,7 +209,27 @@ class Session:
         self._content = bytes(self._buffer[:end])
         del self._buffer[: end + 3]
         self.step("content")
-        self._content, self._recipients = None, []
+        self._clear()
+
+    def _bdat(self, size: int, *, is_last: bool) -> None:
+        while len(self._buffer) < size:
+            self._buffer += self.read()
+        chunk = self._buffer[:size]
+        del self._buffer[:size]
+        if not self._recipients:
+            self.write(b"503 5.5.1 no valid recipients\r\n")
+            return
+        self._chunks = (self._chunks or bytearray()) + chunk
+        if is_last:
+            self._content = bytes(self._chunks)
+            self.step("content")
+            self._clear()
+        elif not self.step("bdat", f"250 2.0.0 {size} octets").startswith("2"):
+            # The transaction has failed; what comes before RSET is not taken (RFC 3030 §2).
+            self._recipients = []
+
+    def _clear(self) -> None:
+        self._mail, self._recipients, self._content, self._chunks = "", [], None, None
 
     def _encrypt(self) -> None:
         self._buffer.clear()
@@ -337,7 +368,8 @@ def scripted_relay(
     """
     with socket.create_server(("127.0.0.1", 0)) as listener:
         # Small buffers, so that a client soon notices when nobody reads.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         port = listener.getsockname()[1]
         relay = ScriptedRelay(port, scripts or ({},), offers, splits, credentials)
         thread = Thread(target=relay.accept_sessions, args=(listener,), daemon=True)

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from postroom import LedgerUnavailable
 from postroom.envelope import Envelope
 from postroom_worker.outcome import Answer, Outcome, Phase, Silence, outcome
 from postroom_worker.program import submit
 from postroom_worker.relay import Relay
-from postroom_worker.smtp.transaction import Answers, ClaimLost, Withheld
+from postroom_worker.smtp.submission import Answers, Submission
 
 ANN, BEN = "ann@example.com", "ben@example.com"
 ENVELOPE = Envelope("bob@example.org", (ANN, BEN))
@@ -46,7 +47,7 @@ def program(tmp_path: Path) -> NewProgram:
 
 
 def submitted(relay: Relay, envelope: Envelope = ENVELOPE, timeout_s: float = 10) -> Answers:
-    return submit(relay, envelope, CONTENT, lambda: True, timeout_s)
+    return submit(relay, Submission(envelope, CONTENT), lambda: True, timeout_s)
 
 
 def answer(relay: Relay, timeout_s: float = 10) -> Answer:
@@ -106,7 +107,7 @@ def test_a_recipient_that_reads_as_an_option_is_refused_alone(program: NewProgra
     ids=["sender", "all recipients"],
 )
 def test_nobody_is_left_when_all_read_as_options(envelope: Envelope, program: NewProgram, tmp_path: Path) -> None:
-    found = submit(program(RECORD), envelope, CONTENT, lambda: pytest.fail("no window is needed"), 10)
+    found = submit(program(RECORD), Submission(envelope, CONTENT), lambda: pytest.fail("no window is needed"), 10)
     assert {means(each) for each in found.values()} == {(Outcome.REFUSED, False)}
     assert set(found) == set(envelope.recipients)
     assert not (tmp_path / "given.json").exists()
@@ -203,12 +204,13 @@ def test_a_program_that_takes_a_letter_which_it_did_not_read_is_not_believed(pro
 
 
 def test_a_letter_is_held_back_when_the_window_is_closed(program: NewProgram, tmp_path: Path) -> None:
-    def expired() -> bool:
-        raise Withheld
+    def fail() -> bool:
+        raise LedgerUnavailable("away")
 
-    for enter_window, raised in ((lambda: False, ClaimLost), (expired, Withheld)):
-        with pytest.raises(raised):
-            submit(program(RECORD), ENVELOPE, CONTENT, enter_window, 10)
+    letter = Submission(ENVELOPE, CONTENT)
+    assert submit(program(RECORD), letter, lambda: False, 10) == {}
+    with pytest.raises(LedgerUnavailable):
+        submit(program(RECORD), letter, fail, 10)
     assert not (tmp_path / "given.json").exists()
 
 

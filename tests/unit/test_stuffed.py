@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from postroom_worker.smtp.transaction import stuffed
+from postroom_worker.smtp.content import stuffed
 
 LINES = st.lists(st.sampled_from(["", ".", "..", "a", ".a", "a.", "...\t", "\x00", "é"]), max_size=8)
 CONTENT = st.one_of(

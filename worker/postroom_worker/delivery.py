@@ -26,9 +26,10 @@ from postroom_worker.relay import Relay
 from postroom_worker.settlement import Attempt, Rules
 from postroom_worker.signing import signed
 from postroom_worker.signing_key import SigningKey, read_keys
+from postroom_worker.smtp.flight import transmit
 from postroom_worker.smtp.pool import Pool
 from postroom_worker.smtp.session import Manner
-from postroom_worker.smtp.transaction import Answers, ClaimLost, Withheld, transmit
+from postroom_worker.smtp.submission import Answers, Submission
 from postroom_worker.smtp.wire import SessionFailed
 from postroom_worker.stopping import is_stopping
 
@@ -76,7 +77,11 @@ class Office:
         )
 
 
-class Expired(Withheld):
+class ClaimLost(Exception):
+    """The letter is not ours any more; its end was not sent."""
+
+
+class Expired(Exception):
     """The letter's time ran out on the way to the relay; its end was not sent."""
 
 
@@ -181,27 +186,30 @@ def _transmit(office: Office, claim: Claim, envelope: Envelope, content: Sequenc
 def _transaction(office: Office, claim: Claim, envelope: Envelope, content: Sequence[bytes]) -> Answers:
     """One transaction; a kept session that has ended meanwhile is replaced, once."""
 
-    def enter_window() -> bool:
+    def enter_window(_: Sequence[Submission]) -> list[bool]:
         if settlement.too_late(claim, _since_ms(claim)):
             raise Expired
-        return _until_recorded(lambda: office.ledger.enter_window(claim, office.relay.name), claim.letter_id)
+        return [_until_recorded(lambda: office.ledger.enter_window(claim, office.relay.name), claim.letter_id)]
 
     answers: Answers = {}
     for fresh in (False, True):
         try:
             with office.pool.session(office.relay, fresh=fresh) as session:
                 is_new = session.letters == 0
-                answers = transmit(session, envelope, content, enter_window)
+                [(_, answers)] = transmit(session, [Submission(envelope, content)], enter_window, 1)
         except SessionFailed as failed:
             return dict.fromkeys(envelope.recipients, failed.answer)
         if is_new or not all(_is_session_end(answer) for answer in answers.values()):
             break
+    if not answers:
+        raise ClaimLost
     return answers
 
 
 def _is_session_end(answer: Answer) -> bool:
     """True when a kept session ended before it took the letter's first command: that says nothing of the relay."""
-    return answer.phase == "mail" and (answer.met == "connection-lost" or getattr(answer.met, "code", 0) == 421)
+    is_lost = answer.met == "connection-lost" or getattr(answer.met, "code", 0) == 421
+    return answer.phase == "idle" or (answer.phase == "mail" and is_lost)
 
 
 def _is_overflow(answer: Answer) -> bool:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from tempfile import TemporaryFile
 from typing import IO, Final
 
@@ -14,7 +15,7 @@ from postroom.envelope import Envelope
 from postroom.reply import Reply, printable
 from postroom_worker.outcome import Answer, Phase, Silence
 from postroom_worker.relay import Relay
-from postroom_worker.smtp.transaction import Answers, ClaimLost, Withheld
+from postroom_worker.smtp.submission import Answers, Submission
 
 log = logging.getLogger("postroom")
 
@@ -25,42 +26,38 @@ _ENVIRONMENT: Final = {"PATH": os.defpath, "LC_ALL": "C.UTF-8"}
 _RET: Final = {"full": "full", "headers": "hdrs"}
 
 
-def submit(
-    relay: Relay, envelope: Envelope, content: Sequence[bytes], enter_window: Callable[[], bool], timeout_s: float
-) -> Answers:
+def submit(relay: Relay, submission: Submission, enter_window: Callable[[], bool], timeout_s: float) -> Answers:
     """Submit one letter, by one run of the program.
 
     Args:
         relay: which has a program.
-        envelope: from whom, to whom, and what reports are asked for.
-        content: the message, with CRLF line ends, in chunks; the program gets those of this system.
-        enter_window: called before the program is started; False stops it there.
+        submission: the letter; the program gets it with the line ends of this system.
+        enter_window: called before the program is started, if it is; False stops it there.
         timeout_s: how long it may take; then it is killed, with its children.
 
     Returns:
-        for each forward-path the answer that decides about it.
+        for each forward-path the answer that decides about it; none when `enter_window` said no.
 
     Raises:
-        Withheld: `enter_window` said so, or raised it; the program was not started. Nothing else is raised.
+        Exception: what `enter_window` raised; the program was not started. Nothing else is raised: what goes wrong,
+            with the program or with us, is an answer.
     """
+    envelope = submission.envelope
     answers = _options_in_disguise(envelope)
     paths = [path for path in envelope.recipients if path not in answers]
     if not paths:
         return answers
     try:
-        # A file, not a pipe: if we died half way, a pipe would end as if the letter were whole.
-        with TemporaryFile() as letter:
-            command = _command(relay, envelope, paths)
-            letter.writelines(_local(content))
-            letter.seek(0)
-            if not enter_window():
-                raise ClaimLost
-            answer = _run(command, letter, timeout_s)
-    except Withheld:
-        raise
-    except Exception as error:
+        command = _command(relay, envelope, paths)
+        letter = _file(submission.content)
+    except (OSError, ValueError) as error:
         log.exception("a letter could not be given to %s by a fault of ours", relay)
-        answer = Answer(Phase.BODY, Silence.MALFORMED, f"a fault of ours: {type(error).__name__}")
+        fault = Answer(Phase.BODY, Silence.MALFORMED, f"a fault of ours: {type(error).__name__}")
+        return answers | dict.fromkeys(paths, fault)
+    with letter:
+        if not enter_window():
+            return {}
+        answer = _run(command, letter, timeout_s)
     return answers | dict.fromkeys(paths, answer)
 
 
@@ -131,6 +128,16 @@ def _said(stderr: IO[bytes]) -> str:
     stderr.seek(0)
     lines = stderr.read(_SAID_MAX).decode("utf-8", "replace").splitlines()
     return printable(next((line.strip() for line in lines if line.strip()), "the program said nothing"))
+
+
+def _file(content: Iterable[bytes]) -> IO[bytes]:
+    """The letter in a file, not a pipe: if we died half way, a pipe would end as if the letter were whole."""
+    with ExitStack() as files:
+        letter = files.enter_context(TemporaryFile())
+        letter.writelines(_local(content))
+        letter.seek(0)
+        files.pop_all()  # the caller closes it
+    return letter
 
 
 def _local(chunks: Iterable[bytes]) -> Iterator[bytes]:

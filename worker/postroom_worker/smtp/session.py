@@ -127,6 +127,10 @@ class Session:
         self.manner = manner.towards(relay)
         self.letters = 0
         """Transactions begun in it."""
+        self.sent = 0
+        """Octets written in it that the connection took."""
+        self.knows_bdat = False
+        """True once it took a chunk: that it is offered does not say that it is known (RFC 3030)."""
         self.used_s = clock.steady_s()
         """When it was last used, by the steady clock."""
         self.is_usable = True
@@ -220,9 +224,13 @@ class Session:
         """The extensions that it offers, by keyword in lower case, with their parameters."""
         return self._smtp.esmtp_features
 
-    def write(self, octets: bytes, phase: Phase) -> None:
+    def write(self, octets: bytes | bytearray, phase: Phase) -> None:
         """Write octets as they are."""
-        self._smtp.wire.write(octets, phase, self.manner.timeouts_s[phase])
+        wire = self._smtp.wire
+        try:
+            wire.write(octets, phase, self.manner.timeouts_s[phase])
+        finally:
+            self.sent += wire.written
 
     def read(self, phase: Phase) -> Reply:
         """Read the next reply."""

@@ -1,278 +1,362 @@
-"""A transaction: MAIL, RCPT for each, DATA, the content (RFC 5321 §3.3); pipelined where it is offered (RFC 2920).
+"""A transaction: MAIL, RCPT for each, DATA or BDAT, the content (RFC 5321 §3.3, RFC 3030), for one letter.
 
-What it returns is an answer for every recipient: the reply, or its absence, that decides about it.
+What comes of it is an answer for every recipient: the reply, or its absence, that decides about it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from postroom.envelope import Envelope
 from postroom.reply import Reply
 from postroom_worker.outcome import Answer, Outcome, Phase, Scope, Silence, outcome
-from postroom_worker.smtp.session import Session, command
+from postroom_worker.smtp import content as contents
+from postroom_worker.smtp.session import Session
+from postroom_worker.smtp.submission import Answers, Submission, Wording, worded
 from postroom_worker.smtp.wire import SessionFailed
 
-log = logging.getLogger("postroom")
-
-_BATCH_OCTETS = 4096
-"""Commands written before their replies are read: more could fill the buffers of both sides, and block both."""
-_TAIL_OCTETS = 32 * 1024
-"""How much of the content goes in one write with its end: small letters go whole."""
-_END = b".\r\n"
-
-Answers = dict[str, Answer]
+BATCH_OCTETS = 4096
+"""Commands written before their replies are read: what a relay need not read before it answers is bounded."""
+_NOT_KNOWN = (500, 501, 502, 503, 504)
+_UNWORDED = Wording((), (), frozenset(), {})
 
 
-class Withheld(Exception):
-    """The end of the content is not to be sent: nobody was accepted."""
+@dataclass(slots=True, eq=False)
+class Transaction:
+    """One letter in one session."""
 
-
-class ClaimLost(Withheld):
-    """The letter is not ours any more; its end was not sent."""
-
-
-def transmit(
-    session: Session, envelope: Envelope, content: Sequence[bytes], enter_window: Callable[[], bool]
-) -> Answers:
-    """Submit one letter.
-
-    Args:
-        session: where; closed unless it can serve the next letter.
-        envelope: from whom, to whom.
-        content: the message, with CRLF line ends, in chunks.
-        enter_window: called before the end of the content is sent; False stops the transaction there.
-
-    Returns:
-        for each forward-path the answer that decides about it.
-
-    Raises:
-        Withheld: `enter_window` said so, or raised it; nobody was accepted. Nothing else is raised: what goes wrong,
-            with the relay or with us, is an answer.
-    """
-    session.letters += 1
-    transaction = _Transaction(session, envelope, content)
-    try:
-        transaction.run(enter_window)
-    except SessionFailed as failed:
-        transaction.decide(failed.answer)
-        session.close()
-    except Exception as error:
-        session.close()
-        if isinstance(error, Withheld):
-            raise
-        log.exception("a transaction with %s ended by a fault of ours", session.relay)
-        phase = Phase.CONTENT if transaction.is_ended else Phase.BODY
-        transaction.decide(Answer(phase, Silence.MALFORMED, f"a fault of ours: {type(error).__name__}"))
-    except BaseException:
-        session.close()
-        raise
-    if session.is_usable and session.has_leftover:
-        session.close()
-    return transaction.answers
-
-
-@dataclass(slots=True)
-class _Transaction:
     session: Session
-    envelope: Envelope
-    content: Sequence[bytes]
+    submission: Submission
+    wording: Wording = _UNWORDED
+    size: int = field(init=False)
+    """Octets of the content."""
     answers: Answers = field(default_factory=dict)
     """Of the recipients that are decided."""
-    is_ended: bool = False
-    """True from just before the end of the content is sent."""
-    paths: Sequence[str] = field(init=False)
-    """The recipients that are named to the relay."""
-    size: int = field(init=False)
-    is_ascii: bool = field(init=False)
-    is_utf8: bool = field(init=False)
-    """SMTPUTF8 is needed for everybody: the sender, or an address in the header, is outside ASCII (RFC 6531 §3.2)."""
+    accepted: list[str] = field(default_factory=list)
+    """Those whose RCPT was taken: the reply to the end of the content is theirs."""
+    may_end: bool | None = None
+    """Whether the end of the content may be sent; None until the caller was asked."""
+    is_begun: bool = False
+    """True when some of it may have been written."""
+    ends_at: int | None = None
+    """The octet of the session with which its content ends."""
+    is_ahead: bool = False
+    """Its commands went with the end of the letter before: a reply that nobody asked for could pass for one of its own,
+    until the session is found in step behind them."""
+    is_to_repeat: bool = False
+    """The relay did not take a parameter that it offered, and the letter can do without."""
 
     def __post_init__(self) -> None:
-        self.paths = self.envelope.recipients
-        self.size = sum(map(len, self.content))
-        self.is_ascii = all(chunk.isascii() for chunk in self.content)
-        has_utf8_header = not self.is_ascii and not _header(self.content).isascii()
-        self.is_utf8 = has_utf8_header or not self.envelope.reverse_path.isascii()
+        self.size = sum(map(len, self.submission.content))
 
-    def run(self, enter_window: Callable[[], bool]) -> None:
-        lacking = self._lacking()
-        if lacking:
-            self.decide(lacking)
-        if self._is_decided:
-            return
-        before = dict(self.answers)
-        replies = self._exchange()
-        if replies[0].code == 555 and self.session.features.pop("size", None) is not None:
-            # It does not take a parameter that it offered: once more, without (RFC 5321 §4.1.1.11).
-            self._leave(replies)
-            if not self.session.is_usable:
-                return
-            self.answers = before
-            replies = self._exchange()
-        if not self._admitted(replies):
-            self._leave(replies)
-            return
-        self._write_content(enter_window)
-        self.decide(Answer(Phase.CONTENT, self.session.read(Phase.CONTENT)))
+    def word(self) -> None:
+        """Choose the words for it.
+
+        Raises:
+            ValueError: a path cannot stand in a command.
+        """
+        self.wording = worded(self.submission, self.session.features)
+        self.answers = dict(self.wording.lacking)
+
+    @property
+    def is_small(self) -> bool:
+        """True when its commands, and its content, go in one write each."""
+        return self.size <= contents.TAIL_OCTETS and sum(map(len, self.group)) <= BATCH_OCTETS
+
+    @property
+    def is_decided(self) -> bool:
+        """True when every recipient has an answer."""
+        return len(self.answers) == len(self.submission.envelope.recipients)
+
+    @property
+    def is_over(self) -> bool:
+        """True when nothing is left to do for it: it is decided, or must not be sent."""
+        return self.is_decided or self.may_end is False
+
+    @property
+    def is_ended(self) -> bool:
+        """True when the end of the content has been written: from here on the relay may have taken it."""
+        return self.ends_at is not None and self.session.sent >= self.ends_at
+
+    @property
+    def is_taken(self) -> bool:
+        """True when the relay has taken it, for whoever it accepted."""
+        return bool(self.accepted) and _is_accepted(self.answers[self.accepted[0]])
 
     def decide(self, answer: Answer) -> None:
         """Give this answer to everybody who has none yet."""
-        for path in self.envelope.recipients:
+        for path in self.submission.envelope.recipients:
             self.answers.setdefault(path, answer)
 
-    def _lacking(self) -> Answer | None:
-        """What the letter needs and the relay does not offer; a recipient who alone needs it is decided alone."""
-        if "smtputf8" not in self.session.features:
-            if self.is_utf8:
-                return Answer(Phase.MAIL, Silence.NOT_OFFERED, "SMTPUTF8, which an address in the letter needs")
-            lacking = Answer(Phase.RCPT, Silence.NOT_OFFERED, "SMTPUTF8, which this address needs")
-            self.answers |= {path: lacking for path in self.paths if not path.isascii()}
-            self.paths = [path for path in self.paths if path.isascii()]
-        if not self.is_ascii and "8bitmime" not in self.session.features:
-            return Answer(Phase.MAIL, Silence.NOT_OFFERED, "8BITMIME, which the content needs")
-        limit = self.session.features.get("size", "")
-        if limit.isdecimal() and limit.isascii() and 0 < int(limit) < self.size:
-            return Answer(Phase.MAIL, Silence.NOT_OFFERED, f"SIZE: the letter has {self.size} octets, it takes {limit}")
-        return None
+    def abandon(self, answer: Answer) -> None:
+        """Answer for a session that cannot go on: what the relay cannot have taken is never uncertain."""
+        if self.is_ended:
+            self.decide(Answer(Phase.CONTENT, answer.met, answer.detail))
+        elif self.is_ahead or not self.is_begun:
+            # Nothing that seemed to be said of it is sure to be: it is tried again at no cost, and first in a session.
+            self.answers = dict(self.wording.lacking)
+            self.decide(Answer(Phase.IDLE, answer.met, answer.detail))
+        else:
+            self.decide(answer)
 
-    def _commands(self) -> list[bytes]:
-        features = self.session.features
-        mail = f"MAIL FROM:<{self.envelope.reverse_path}>"
-        if "size" in features:
-            mail += f" SIZE={self.size}"
-        if not self.is_ascii:
-            mail += " BODY=8BITMIME"
-        if self.is_utf8 or not all(path.isascii() for path in self.paths):
-            mail += " SMTPUTF8"
-        return [command(mail), *(command(f"RCPT TO:<{path}>") for path in self.paths), command("DATA")]
+    # --- what goes over the wire ---
+
+    @property
+    def group(self) -> list[bytes]:
+        """Its commands up to the content; an empty chunk asks first whether BDAT is understood at all.
+
+        A relay that offers BDAT and does not know it would take the content for commands.
+        """
+        return [*self.wording.commands, b"BDAT 0\r\n" if self._has_chunks else b"DATA\r\n"]
+
+    @property
+    def _has_chunks(self) -> bool:
+        return {"chunking", "pipelining"} <= self.session.features.keys()
+
+    def begin(self, *, ahead: bool = False) -> None:
+        """Note that it is about to be written."""
+        self.session.letters += not self.is_begun
+        self.is_begun, self.is_ahead = True, ahead
+
+    def run(self, ask: Callable[[], None], follow: Callable[[], Transaction | None]) -> None:
+        """Submit it, and wait for each answer that it needs.
+
+        Args:
+            ask: finds out whether its end may be sent; called right before that.
+            follow: returns the letter whose commands may go in one write with its end.
+
+        Raises:
+            SessionFailed: the session cannot go on; who is not decided is to be abandoned.
+        """
+        replies = self._exchange()
+        if self._is_to_say_again(replies):
+            self._leave(replies)
+            if not self.session.is_usable:
+                return
+            self._start_again()
+            replies = self._exchange()
+        if not self._is_admitted(replies):
+            self._leave(replies)
+            return
+        if self.is_ahead and self.session.has_leftover:
+            raise SessionFailed(Phase.IDLE, Silence.MALFORMED, "a reply that nobody asked for")
+        self.is_ahead = False
+        if self._has_chunks:
+            self.session.knows_bdat = True
+            self._write_chunks(ask)
+        else:
+            self._write_content(ask, follow)
+        if self.may_end is not False and not self.is_decided:
+            self.hear_end(self.session.read(Phase.CONTENT))
+
+    def _is_to_say_again(self, replies: Sequence[Reply]) -> bool:
+        """True when it can be said in other words (RFC 5321 §4.1.1.11): without the options, or with DATA."""
+        if replies[0].code == 555 and self.wording.options:
+            self.forgo_options()
+            return True
+        if self._has_chunks and self._is_complete(replies) and self.accepted and replies[-1].code // 100 == 5:
+            # Of the content it has seen nothing: what it does not take is BDAT.
+            self.session.features.pop("chunking")
+            self.session.knows_bdat = False
+            self.decide(Answer(Phase.DATA, Silence.MALFORMED, f"BDAT, which it offers, was answered {replies[-1]}"))
+            return True
+        return False
+
+    def forgo_options(self) -> None:
+        """Use no parameter in this session that the relay offered and did not take."""
+        for option in self.wording.options:
+            self.session.features.pop(option, None)
+
+    def _start_again(self) -> None:
+        self.word()
+        self.accepted.clear()
+        self.ends_at, self.is_to_repeat = None, False
 
     def _exchange(self) -> list[Reply]:
         """Write the commands, in batches if they may be pipelined, and read a reply for each.
 
         Stops early at a refused MAIL, and before a DATA that nobody would receive.
         """
-        phases = [Phase.MAIL, *(Phase.RCPT for _ in self.paths), Phase.DATA]
         replies: list[Reply] = []
-        for batch in _batches(self._commands(), pipelined="pipelining" in self.session.features):
-            if phases[len(replies)] is Phase.DATA and self._is_decided:
+        group = self.group
+        for batch in _batches(group, pipelined="pipelining" in self.session.features):
+            phase = self._phase(len(replies))
+            if phase is Phase.DATA and self.is_decided:
                 break
-            self.session.write(b"".join(batch), phases[len(replies)])
+            if not self.is_ahead:
+                if not replies:
+                    self.begin()
+                self.session.write(b"".join(batch), phase)
             for _ in batch:
                 place = len(replies)
-                replies.append(self.session.read(phases[place]))
-                self._note(place, Answer(phases[place], replies[place]))
+                replies.append(self.session.read(self._phase(place)))
+                answer = self.note(place, replies[place])
+                if answer:
+                    # It concerns the whole letter, or the relay: nothing else is to be said in this session.
+                    raise SessionFailed(answer.phase, answer.met)
             if not replies[0].is_positive:
                 break
         return replies
 
-    def _note(self, place: int, answer: Answer) -> None:
+    def _phase(self, place: int) -> Phase:
+        if place == 0:
+            return Phase.MAIL
+        return Phase.RCPT if place <= len(self.wording.paths) else Phase.DATA
+
+    def note(self, place: int, reply: Reply) -> Answer | None:
+        """Take the reply to a command; returns the answer if it concerns more than whom the command named."""
+        phase = self._phase(place)
+        if phase is Phase.DATA:
+            return None
+        answer = Answer(phase, reply)
         row = outcome(answer)
-        if answer.phase is Phase.DATA or row.outcome is Outcome.ACCEPTED:
-            return
-        if answer.phase is Phase.MAIL:
+        if row.outcome is Outcome.ACCEPTED:
+            if phase is Phase.RCPT:
+                self.accepted.append(self.wording.paths[place - 1])
+        elif phase is Phase.MAIL:
             self.decide(answer)
         elif row.scope is Scope.RECIPIENT:
-            self.answers.setdefault(self.paths[place - 1], answer)
-        elif not self._is_decided:
-            # It concerns the whole letter, or the relay: nothing else is to be said in this session.
-            raise SessionFailed(answer.phase, answer.met)
+            self.answers.setdefault(self.wording.paths[place - 1], answer)
+        elif not self.is_decided:
+            return answer
+        return None
 
-    def _admitted(self, replies: Sequence[Reply]) -> bool:
+    def hear(self, read: Callable[[Phase], Reply]) -> None:
+        """Take the replies to all of it, when all of it went at once, with BDAT.
+
+        Raises:
+            SessionFailed: the session cannot go on, or is out of step.
+        """
+        if self.is_ahead and (reply := read(Phase.IDLE)).code not in (250, 421):
+            raise SessionFailed(Phase.IDLE, Silence.MALFORMED, f"RSET was answered {reply}")
+        for place in range(1 + len(self.wording.paths)):
+            reply = read(self._phase(place))
+            answer = self.note(place, reply)
+            if answer:
+                self.decide(answer)
+            if place == 0:
+                self.is_to_repeat = reply.code == 555 and bool(self.wording.options)
+        reply = read(Phase.CONTENT)
+        if reply.code in _NOT_KNOWN and self.accepted and not self.is_decided:
+            # It knew the command before. What comes next is nobody's for certain.
+            self.decide(Answer(Phase.BODY, Silence.MALFORMED, f"BDAT was answered {reply.code}"))
+            raise SessionFailed(Phase.IDLE, Silence.MALFORMED, f"BDAT was answered {reply.code}")
+        self.hear_end(reply)
+        self.is_ahead = False
+        self.is_to_repeat = self.is_to_repeat and not self.is_taken
+
+    def repeat(self) -> None:
+        """Begin anew, without the options that the relay did not take."""
+        self.forgo_options()
+        self._start_again()
+
+    def hear_end(self, reply: Reply) -> None:
+        """Take the reply to the end of the content: who was accepted has the letter, whatever was said in between."""
+        answer = Answer(Phase.CONTENT, reply)
+        if _is_accepted(answer):
+            self.answers |= dict.fromkeys(self.accepted, answer)
+        self.decide(answer)
+
+    def _is_admitted(self, replies: Sequence[Reply]) -> bool:
         """True when the content is asked for, and somebody would get it."""
-        return self._is_complete(replies) and replies[-1].code == 354 and not self._is_decided
-
-    @property
-    def _is_decided(self) -> bool:
-        return len(self.answers) == len(self.envelope.recipients)
+        if not self._is_complete(replies) or self.is_decided:
+            return False
+        return replies[-1].is_positive if self._has_chunks else replies[-1].code == 354
 
     def _is_complete(self, replies: Sequence[Reply]) -> bool:
-        return len(replies) == 2 + len(self.paths)
+        return len(replies) == 2 + len(self.wording.paths)
 
     def _leave(self, replies: Sequence[Reply]) -> None:
         """Nothing is to be sent: leave the session in step for the next letter."""
         if self._is_complete(replies):
             self.decide(Answer(Phase.DATA, replies[-1]))
             if replies[-1].code == 354:
-                self._leave_data(replies)
+                self._leave_data()
         if self.session.is_usable and (replies[-1].code == 421 or not self.session.is_alive()):
             self.session.close()
+            if self.is_ahead:
+                self.abandon(Answer(Phase.IDLE, Silence.CONNECTION_LOST, "the session ended, or was out of step"))
+        self.is_ahead = False
 
-    def _leave_data(self, replies: Sequence[Reply]) -> None:
+    def _leave_data(self) -> None:
         """Pipelined, and a lenient relay waits for content though nobody is to get any."""
-        if any(reply.is_positive for reply in replies[1:-1]):
+        if self.accepted:
             # It would take the empty content for a letter to them.
             self.session.close()
             return
-        self.session.write(_END, Phase.IDLE)
+        self.session.write(contents.END, Phase.IDLE)
         self.session.read(Phase.IDLE)
 
-    def _write_content(self, enter_window: Callable[[], bool]) -> None:
-        head, tail = _split(list(stuffed(self.content)))
+    def _write_content(self, ask: Callable[[], None], follow: Callable[[], Transaction | None]) -> None:
+        head, tail = contents.split(self.submission.content)
+        for chunk in head:
+            self._write(chunk)
+        if not self._may_end(ask):
+            return
+        following = follow()
+        commands = b""
+        if following:
+            commands = b"".join(following.group)
+            following.begin(ahead=True)
+        self._write_end(tail + commands, len(tail))
+
+    def _write_chunks(self, ask: Callable[[], None]) -> None:
+        head, tail = contents.pieces(self.submission.content)
+        for chunk in head:
+            self._write(b"BDAT %d\r\n%b" % (len(chunk), chunk))
+            reply = self.session.read(Phase.BODY)
+            if not reply.is_positive:
+                # No chunk follows one that was not taken: the letter is not accepted by halves (RFC 3030 §2).
+                self.decide(Answer(Phase.BODY, reply))
+                self._leave([reply])
+                return
+        if self._may_end(ask):
+            last = b"BDAT %d LAST\r\n%b" % (len(tail), tail)
+            self._write_end(last, len(last))
+
+    def _may_end(self, ask: Callable[[], None]) -> bool:
+        if self.may_end is None:
+            ask()
+        if not self.may_end:
+            # Only hanging up keeps the relay from taking what has no end.
+            self.session.close()
+        return bool(self.may_end)
+
+    def _write_end(self, octets: bytes, end: int) -> None:
+        self.ends_at = self.session.sent + end
         try:
-            for chunk in head:
-                self.session.write(chunk, Phase.BODY)
-            if not enter_window():
-                raise ClaimLost
-            self.is_ended = True
-            # The end is the last octets of the write: if it fails, they were not sent.
-            self.session.write(tail, Phase.BODY)
+            self._write(octets)
+        except SessionFailed:
+            if not self.is_ended:
+                raise
+            # What failed came behind the end: the answer is still awaited.
+
+    def _write(self, octets: bytes) -> None:
+        try:
+            self.session.write(octets, Phase.BODY)
         except SessionFailed as failed:
             raise self._early_reply() or failed from None
 
     def _early_reply(self) -> SessionFailed | None:
         """A relay that stops in the middle of the content may have said why: that is its answer."""
-        if self.session.has_leftover:
+        if not self.is_ended and self.session.has_leftover:
             with contextlib.suppress(SessionFailed):
                 return SessionFailed(Phase.BODY, self.session.read(Phase.BODY))
         return None
 
 
-def _header(content: Sequence[bytes]) -> bytes:
-    """The header of a message in chunks; the blank line may lie across two."""
-    header = b""
-    for chunk in content:
-        header += chunk
-        if b"\r\n\r\n" in header:
-            break
-    return header.partition(b"\r\n\r\n")[0]
+def _is_accepted(answer: Answer) -> bool:
+    return outcome(answer).outcome is Outcome.ACCEPTED
 
 
 def _batches(commands: Sequence[bytes], *, pipelined: bool) -> Iterator[list[bytes]]:
     batch: list[bytes] = []
     size = 0
     for each in commands:
-        if batch and (not pipelined or size + len(each) > _BATCH_OCTETS):
+        if batch and (not pipelined or size + len(each) > BATCH_OCTETS):
             yield batch
             batch, size = [], 0
         batch.append(each)
         size += len(each)
     yield batch
-
-
-def stuffed(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the chunks with every line's leading dot doubled (RFC 5321 §4.5.2), then the end of the content.
-
-    It makes no difference where the chunks are cut. A last line without its CRLF gets it.
-    """
-    before = b"\r\n"  # the two octets before the chunk: the content begins at the beginning of a line
-    for chunk in chunks:
-        if not chunk:
-            continue
-        body = chunk.replace(b"\r\n.", b"\r\n..")
-        if (before == b"\r\n" and chunk[:1] == b".") or (before[-1:] == b"\r" and chunk[:2] == b"\n."):
-            cut = body.index(b".")
-            body = body[:cut] + b"." + body[cut:]
-        before = (before + chunk[-2:])[-2:]
-        yield body
-    yield _END if before == b"\r\n" else b"\r\n" + _END
-
-
-def _split(chunks: Sequence[bytes]) -> tuple[list[bytes], bytes]:
-    """Return what is written before the window, and the last octets, which end the content."""
-    if sum(map(len, chunks)) <= _TAIL_OCTETS:
-        return [], b"".join(chunks)
-    return list(chunks[:-1]), chunks[-1]

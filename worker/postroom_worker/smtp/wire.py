@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import select
 import socket
 import ssl
 
@@ -15,6 +17,8 @@ _LINE_MAX = 4096  # octets; RFC 5321 §4.5.3.1.5 asks for 512
 _REPLY_MAX = 64 * 1024
 _BLOCK = 16 * 1024
 _WRITE_BLOCK = 64 * 1024
+_UNREAD_MAX = 1024 * 1024
+"""Replies that are kept while we write; a relay that says more is not listened to until we read."""
 
 
 class SessionFailed(Exception):
@@ -31,6 +35,8 @@ class Wire:
     def __init__(self, sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock = sock
+        self.written = 0
+        """Octets of the last write that the connection took."""
         self._buffer = bytearray()
         self._block_octets = 0
         """Written of the present block."""
@@ -55,8 +61,8 @@ class Wire:
         """Forget what came in; the socket is its owner's to close."""
         self._buffer.clear()
 
-    def write(self, octets: bytes, phase: Phase, timeout_s: float) -> None:
-        """Write all octets.
+    def write(self, octets: bytes | bytearray, phase: Phase, timeout_s: float) -> None:
+        """Write all octets; meanwhile take in what the relay says, so that neither waits for the other (RFC 2920 §3.1).
 
         Args:
             octets: what is written.
@@ -65,12 +71,16 @@ class Wire:
                 line, and a relay that takes an octet a second has not (RFC 5321 §4.5.3.2.5).
 
         Raises:
-            SessionFailed: the connection was lost, or they were not taken in time.
+            SessionFailed: the connection was lost, or they were not taken in time; `written` says how many were.
         """
+        self.written = 0
+        self.sock.settimeout(0)
         left = memoryview(octets)
         try:
             while left:
-                left = left[self._write_some(left, timeout_s) :]
+                count = self._write_some(left[: _WRITE_BLOCK - self._block_octets], timeout_s)
+                self.written += count
+                left = left[count:]
         except TimeoutError:
             what = f"the relay took {self._block_octets} octets in {timeout_s:g} s"
             raise SessionFailed(phase, Silence.TIMEOUT, what) from None
@@ -79,19 +89,43 @@ class Wire:
 
     def _write_some(self, octets: memoryview, timeout_s: float) -> int:
         began_s = clock.steady_s()
-        left_s = timeout_s - self._block_s
-        if left_s <= 0:
+        if self._block_s >= timeout_s:
             raise TimeoutError
-        self.sock.settimeout(left_s)
-        count = self.sock.send(octets[: _WRITE_BLOCK - self._block_octets])
-        self._block_octets += count
+        count = self._sent(octets, began_s + timeout_s - self._block_s)
         self._block_s += clock.steady_s() - began_s
+        self._block_octets += count
         if self._block_octets >= _WRITE_BLOCK:
             self._begin_block()
         return count
 
     def _begin_block(self) -> None:
         self._block_octets, self._block_s = 0, 0.0
+
+    def _sent(self, octets: memoryview, deadline: float) -> int:
+        """Write as many as the connection takes, one at least."""
+        while True:
+            try:
+                return self.sock.send(octets)
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                self._take_in(select.POLLIN | select.POLLOUT, deadline)
+            except ssl.SSLWantReadError:
+                self._take_in(select.POLLIN, deadline)
+
+    def _take_in(self, events: int, deadline: float) -> None:
+        """Wait until the socket is ready, and take in what came."""
+        if len(self._buffer) > _UNREAD_MAX:
+            events &= ~select.POLLIN
+        poll = select.poll()
+        poll.register(self.sock, events)
+        found = poll.poll(max(0.0, 1000 * (deadline - clock.steady_s())))
+        if not found:
+            raise TimeoutError
+        if found[0][1] & ~select.POLLOUT:
+            with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError):
+                octets = self.sock.recv(_BLOCK)
+                if not octets:
+                    raise ConnectionResetError("the relay hung up")
+                self._buffer += octets
 
     def read_reply(self, phase: Phase, timeout_s: float) -> Reply:
         """Read one reply, of however many lines (RFC 5321 §4.2.1).
