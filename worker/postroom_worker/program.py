@@ -47,18 +47,20 @@ def submit(relay: Relay, submission: Submission, enter_window: Callable[[], bool
     paths = [path for path in envelope.recipients if path not in answers]
     if not paths:
         return answers
-    try:
-        command = _command(relay, envelope, paths)
-        letter = _file(submission.content)
-    except (OSError, ValueError) as error:
-        log.exception("a letter could not be given to %s by a fault of ours", relay)
-        fault = Answer(Phase.BODY, Silence.MALFORMED, f"a fault of ours: {type(error).__name__}")
-        return answers | dict.fromkeys(paths, fault)
-    with letter:
+    with ExitStack() as files:
+        try:
+            command = _command(relay, envelope, paths)
+            # A file, not a pipe: if we died half way, a pipe would end as if the letter were whole.
+            letter, said = files.enter_context(TemporaryFile()), files.enter_context(TemporaryFile())
+            letter.writelines(_local(submission.content))
+            letter.seek(0)
+        except (OSError, ValueError) as error:
+            log.exception("a letter could not be given to %s by a fault of ours", relay)
+            fault = Answer(Phase.BODY, Silence.MALFORMED, f"a fault of ours: {type(error).__name__}")
+            return answers | dict.fromkeys(paths, fault)
         if not enter_window():
             return {}
-        answer = _run(command, letter, timeout_s)
-    return answers | dict.fromkeys(paths, answer)
+        return answers | dict.fromkeys(paths, _run(command, letter, said, timeout_s))
 
 
 def _options_in_disguise(envelope: Envelope) -> Answers:
@@ -84,24 +86,23 @@ def _command(relay: Relay, envelope: Envelope, paths: Sequence[str]) -> list[byt
     return [argument.encode() for argument in command]
 
 
-def _run(command: Sequence[bytes], letter: IO[bytes], timeout_s: float) -> Answer:
-    with TemporaryFile() as said:
-        try:
-            process = subprocess.Popen(  # noqa: S603  (no shell; whoever describes the relay chose the program)
-                command,
-                stdin=letter,
-                stdout=subprocess.DEVNULL,
-                stderr=said,
-                cwd="/",
-                env=_ENVIRONMENT,
-                start_new_session=True,
-            )
-        except OSError as error:
-            return Answer(Phase.PROGRAM, Silence.NO_CONNECTION, error.strerror or type(error).__name__)
-        status = _status(process, timeout_s)
-        # The place in the file is the program's, too.
-        is_all_taken = os.lseek(letter.fileno(), 0, os.SEEK_CUR) >= os.fstat(letter.fileno()).st_size
-        return _answer(status, _said(said), is_all_taken=is_all_taken)
+def _run(command: Sequence[bytes], letter: IO[bytes], said: IO[bytes], timeout_s: float) -> Answer:
+    try:
+        process = subprocess.Popen(  # noqa: S603  (no shell; whoever describes the relay chose the program)
+            command,
+            stdin=letter,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            cwd="/",
+            env=_ENVIRONMENT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        return Answer(Phase.PROGRAM, Silence.NO_CONNECTION, error.strerror or type(error).__name__)
+    status = _status(process, timeout_s)
+    # The place in the file is the program's, too.
+    is_all_taken = os.lseek(letter.fileno(), 0, os.SEEK_CUR) >= os.fstat(letter.fileno()).st_size
+    return _answer(status, _said(said), is_all_taken=is_all_taken)
 
 
 def _status(process: subprocess.Popen[bytes], timeout_s: float) -> int | None:
@@ -128,16 +129,6 @@ def _said(stderr: IO[bytes]) -> str:
     stderr.seek(0)
     lines = stderr.read(_SAID_MAX).decode("utf-8", "replace").splitlines()
     return printable(next((line.strip() for line in lines if line.strip()), "the program said nothing"))
-
-
-def _file(content: Iterable[bytes]) -> IO[bytes]:
-    """The letter in a file, not a pipe: if we died half way, a pipe would end as if the letter were whole."""
-    with ExitStack() as files:
-        letter = files.enter_context(TemporaryFile())
-        letter.writelines(_local(content))
-        letter.seek(0)
-        files.pop_all()  # the caller closes it
-    return letter
 
 
 def _local(chunks: Iterable[bytes]) -> Iterator[bytes]:
