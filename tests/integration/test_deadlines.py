@@ -71,12 +71,12 @@ def refusal(url: str, **settings: str) -> Answer:
 
 
 @pytest.mark.parametrize("size", [10, 100_000], ids=["in many writes", "in one write"])
-def test_octets_that_are_taken_one_at_a_time_are_not_written_for_ever(size: int) -> None:
+def test_octets_that_are_taken_a_few_at_a_time_are_not_written_for_ever(size: int) -> None:
     stopping = Event()
 
     def sip_slowly() -> None:
-        while not stopping.wait(0.02):
-            theirs.recv(1)
+        while not stopping.wait(0.05):
+            theirs.recv(2048)
 
     def pour(wire: Wire) -> None:
         for _ in range(1_000_000 // size):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -197,6 +198,17 @@ def test_what_ends_without_a_status_is_uncertain_once_it_has_the_whole_letter(
     found = answer(program(lines), timeout_s=2 if is_whole else 0.3)
     assert str(found) == expected
     assert means(found) == ((Outcome.UNCERTAIN if is_whole else Outcome.DEFERRED), False)
+
+
+def test_a_program_that_is_over_its_time_is_killed_with_its_children(program: NewProgram, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "alive")
+    read_end = os.open(tmp_path / "alive", os.O_RDONLY | os.O_NONBLOCK)
+    lines = "import os, signal; held = os.open({folder!r} + '/alive', os.O_WRONLY); os.fork(); signal.pause()"
+    assert answer(program(lines), timeout_s=0.5).met is Silence.TIMEOUT
+    # Its end is readable when nobody holds the other end any more.
+    assert select.select([read_end], [], [], 2)[0]
+    assert os.read(read_end, 1) == b""
+    os.close(read_end)
 
 
 def test_a_program_that_takes_a_letter_which_it_did_not_read_is_not_believed(program: NewProgram) -> None:

@@ -286,7 +286,7 @@ def _tls(manner: Manner) -> ssl.SSLContext:
         if manner.certificate:
             context.load_cert_chain(manner.certificate)
     except OSError as error:
-        what = f"POSTROOM_CA_FILE or POSTROOM_CERTIFICATE cannot be used: {error}"
+        what = f"POSTROOM_CA_FILE or POSTROOM_CERTIFICATE, or those of this relay, cannot be used: {error}"
         raise SessionFailed(Phase.STARTTLS, Silence.TLS_ERROR, what) from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
