@@ -204,7 +204,7 @@ def test_a_program_that_is_over_its_time_is_killed_with_its_children(program: Ne
     os.mkfifo(tmp_path / "alive")
     read_end = os.open(tmp_path / "alive", os.O_RDONLY | os.O_NONBLOCK)
     lines = "import os, signal; held = os.open({folder!r} + '/alive', os.O_WRONLY); os.fork(); signal.pause()"
-    assert answer(program(lines), timeout_s=0.5).met is Silence.TIMEOUT
+    assert answer(program(lines), timeout_s=1.5).met is Silence.TIMEOUT
     # Its end is readable when nobody holds the other end any more.
     assert select.select([read_end], [], [], 2)[0]
     assert os.read(read_end, 1) == b""
