@@ -54,16 +54,17 @@ def replies_page() -> str:
     """Every row of the table of outcomes."""
     rows = [
         f"| {row.phase} | {row.code} | {row.enhanced} | {row.outcome} | {row.scope} | {'yes' if row.alert else ''} "
-        f"| {row.why} |"
+        f"| {row.hint} | {row.why} |"
         for row in outcome.table()
     ]
     intro = (
         "What a relay's reply, or its absence, means. Read from the top; the first row that fits decides. "
-        "`x` is any digit, `*` anything.\n"
+        "`x` is any digit, `*` anything. Hints: `less`, the rate is lowered for a while; `us`, it is about us, and "
+        "too many alike in a row (`POSTROOM_REFUSALS_MAX`) leave the relay alone.\n"
     )
     head = [
-        "| phase | code | enhanced | outcome | scope | alert | why |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| phase | code | enhanced | outcome | scope | alert | hint | why |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     return "\n".join([f"# Replies and outcomes\n\n{_NOTE}{intro}", *head, *rows, ""])
 

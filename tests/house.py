@@ -15,12 +15,14 @@ from postroom import Letter, LetterState, LetterStatus, Part, Postroom, Receipt,
 from postroom.address import AddressesInput
 from postroom.bell import BULK_QUEUE, QUEUE
 from postroom.ledger import Ledger, open_ledger
+from postroom.ledger.relays import Standing
 from postroom.ledger.views import account, bell
 from postroom.sending import new_letter
-from postroom_worker.delivery import Office, deliver
+from postroom_worker.delivery import deliver
 from postroom_worker.dev import fleet
 from postroom_worker.dev.capture import Answer, Capture, capture
 from postroom_worker.dev.server import wait_until
+from postroom_worker.office import Office
 
 FAST = {
     "POSTROOM_FROM": "Bob <bob@example.org>",
@@ -138,6 +140,10 @@ class Desk:
         self.ledger.contents.keep(letter.id, contents)
         assert self.ledger.accept(new) == "accepted"
         return Receipt(letter.id, self.ledger)
+
+    def standing(self, relay: str = "default") -> Standing:
+        """How a relay stands."""
+        return self.ledger.relays.knock(relay, "", 0, 1)
 
     def deliver(self, receipt: Receipt) -> LetterStatus:
         """Deliver a letter as far as it goes, and return what became of it."""

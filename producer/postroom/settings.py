@@ -31,6 +31,17 @@ class Settings:
         "redis://localhost:6379/0", "The ledger's Redis: `redis://`, `rediss://` or `unix://PATH?db=0`."
     )
     broker_url: str = _secret("", "Celery's broker; empty means the ledger's Redis.")
+    durability: str = _setting(
+        "",
+        '`synced` waits, when a letter is accepted and before the window of one with `on_uncertain="hold"` opens, '
+        "until it is on Redis's disk (WAITAOF: Redis 7.2 or later with an append-only file, or Valkey); "
+        "empty waits for nothing.",
+    )
+    replicas: int = _setting(0, "With `synced`: how many replicas have to have it on disk, too.")
+    memory_part: float = _setting(
+        0.85,
+        "The part of Redis's `maxmemory` beyond which new letters are refused: outcomes need room. 1: none.",
+    )
     from_: str = _setting("", "The From of letters that name none.")
     relay_url: str = _secret(
         "smtp://localhost:25",
@@ -72,6 +83,10 @@ class Settings:
     uncertain_max: int = _setting(3, "Uncertain attempts after which even `resend` holds the letter.")
     deaths_max: int = _setting(5, "Worker deaths after which a letter is held.")
     pauses_max: int = _setting(3, "Pauses in a row, met by one letter, that cost it no attempt; the next one does.")
+    refusals_max: int = _setting(
+        20, "Letters in a row refused with one and the same answer about us, after which the relay is left alone."
+    )
+    slow_s: float = _setting(60.0, "Seconds in which the rate of a relay that asked for less doubles again.")
     pause_first_s: float = _setting(5.0, "Seconds that a relay that is down is left alone at first.")
     pause_max_s: float = _setting(300.0, "The longest pause of a relay that is down, in seconds.")
     connect_timeout_s: float = _setting(
@@ -94,6 +109,7 @@ class Settings:
         600.0, "Seconds that a program in place of a relay (`sendmail://`) may take for a letter."
     )
     session_idle_s: float = _setting(60.0, "Seconds after which an idle SMTP session is closed.")
+    sessions: int = _setting(4, "SMTP sessions with a relay that one worker process uses at once for a chunk.")
     session_letters: int = _setting(500, "Letters after which an SMTP session is closed.")
     contents_over: int = _setting(
         64 * 1024, "Octets beyond which a part is stored once, by digest, beside the letters."

@@ -52,31 +52,17 @@ FINAL = frozenset(
     {LetterState.SENT, LetterState.PARTIAL, LetterState.FAILED, LetterState.CANCELLED, LetterState.REJECTED}
 )
 
+_OVER = frozenset({LetterState.SENT, LetterState.PARTIAL, LetterState.FAILED})
+
 EDGES: Mapping[LetterState, frozenset[LetterState]] = MappingProxyType(
     {
         LetterState.SCHEDULED: frozenset({LetterState.QUEUED, LetterState.CANCELLED, LetterState.HELD}),
-        LetterState.QUEUED: frozenset(
-            {LetterState.SENDING, LetterState.CANCELLED, LetterState.PARTIAL, LetterState.HELD}
-        ),
-        LetterState.SENDING: frozenset(
-            {
-                LetterState.SENT,
-                LetterState.PARTIAL,
-                LetterState.FAILED,
-                LetterState.DEFERRED,
-                LetterState.QUEUED,
-                LetterState.HELD,
-                LetterState.REJECTED,
-            }
-        ),
-        LetterState.DEFERRED: frozenset(
-            {LetterState.QUEUED, LetterState.CANCELLED, LetterState.PARTIAL, LetterState.HELD}
-        ),
-        LetterState.HELD: frozenset(
-            {LetterState.SCHEDULED, LetterState.QUEUED, LetterState.CANCELLED, LetterState.PARTIAL}
-        ),
-        LetterState.PARTIAL: frozenset({LetterState.QUEUED}),
-        LetterState.FAILED: frozenset({LetterState.QUEUED}),
+        LetterState.QUEUED: _OVER | {LetterState.SENDING, LetterState.CANCELLED, LetterState.HELD},
+        LetterState.SENDING: _OVER | {LetterState.DEFERRED, LetterState.QUEUED, LetterState.HELD, LetterState.REJECTED},
+        LetterState.DEFERRED: _OVER | {LetterState.QUEUED, LetterState.CANCELLED, LetterState.HELD},
+        LetterState.HELD: _OVER | {LetterState.SCHEDULED, LetterState.QUEUED, LetterState.CANCELLED},
+        LetterState.PARTIAL: frozenset({LetterState.QUEUED, LetterState.SENT}),
+        LetterState.FAILED: frozenset({LetterState.QUEUED, LetterState.SENT, LetterState.PARTIAL}),
         LetterState.CANCELLED: frozenset({LetterState.QUEUED}),
         LetterState.SENT: frozenset(),
         LetterState.REJECTED: frozenset(),

@@ -19,7 +19,6 @@ from threading import Lock
 from chaos.relay import Answer
 from chaos.stage import Stage, children, is_running
 from postroom.bell import BULK_QUEUE, QUEUE
-from postroom.ledger import pauses
 from postroom.ledger.views import statuses
 from postroom_worker.dev.server import wait_until
 from scripted_relay import Gone, Reaction, Session, close, drip, reset, say, silent
@@ -206,8 +205,7 @@ def connections_refused(stage: Stage, _session: Session, _answer: Answer) -> boo
 
 
 def _pause(stage: Stage) -> str:
-    found = pauses.look(stage.redis, "default")
-    return found.why if found else ""
+    return stage.house.ledger.relays.knock("default", "", 0, 1).why
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import pytest
 
 from house import desk
 from postroom import LetterState, Settings
-from postroom.ledger import pauses, views
+from postroom.ledger import views
 from postroom_worker.outcome import Answer, Outcome, Phase, Silence, outcome
 from postroom_worker.relay import Relay
 from postroom_worker.smtp import auth
@@ -147,16 +147,16 @@ def test_nobody_is_told_the_password(fault: str, redis_url: str, caplog: pytest.
         receipt = here.accept("ann@example.com")
         status = here.deliver(receipt)
         assert status.state is LetterState.DEFERRED
-        pause = pauses.look(here.ledger.redis, "default")
-        assert pause is not None
+        pause = here.standing()
+        assert pause.state != "closed"
         told = [
             caplog.text,
             pause.why,
             repr(status),
             repr(views.account(here.ledger, receipt.id)),
             repr(here.office),
-            repr(here.office.relay),
-            str(here.office.relay),
+            repr(here.office.relays),
+            str(here.office.relays),
             repr(here.office.settings),
             *(repr(here.ledger.redis.dump(key)) for key in here.ledger.redis.keys()),  # noqa: SIM118
         ]

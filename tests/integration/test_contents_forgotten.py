@@ -8,15 +8,15 @@ from typing import Any
 from house import desk
 from postroom import LetterState, operate
 from postroom.ledger.connection import FOREVER_MS
-from postroom.ledger.scripts import Call, Scripts
+from postroom.ledger.scripts import Argument, Call, Scripts
 
 
 class LosingAnswers(Scripts):
     """Runs every script twice, as redis-py does when the first answer is lost."""
 
-    def _round_trip(self, calls: Sequence[Call]) -> list[Any]:
-        super()._round_trip(calls)
-        return super()._round_trip(calls)
+    def _round_trip(self, calls: Sequence[Call], then: Sequence[Argument] = ()) -> list[Any]:
+        super()._round_trip(calls, then)
+        return super()._round_trip(calls, then)
 
 
 def test_a_letter_leaves_no_contents_behind_when_answers_are_lost(redis_url: str) -> None:

@@ -18,7 +18,7 @@ from redis.exceptions import ResponseError
 from postroom import LedgerUnavailable, LetterState, RecipientState
 from postroom.ledger import Claim, Finish, Ledger, NewLetter, Recipient, views
 from postroom.ledger.contents import Contents
-from postroom.ledger.scripts import Call, Scripts
+from postroom.ledger.scripts import Argument, Call, Scripts
 from postroom.ledger.transitions import Times
 from postroom_worker.dev.server import server
 
@@ -33,9 +33,9 @@ ANN, BEN = Recipient("ann@example.com"), Recipient("ben@example.com")
 class Forgetful(Scripts):
     """Runs every script twice: the first answer is lost."""
 
-    def _round_trip(self, calls: Sequence[Call]) -> list[Any]:
-        super()._round_trip(calls)
-        return super()._round_trip(calls)
+    def _round_trip(self, calls: Sequence[Call], then: Sequence[Argument] = ()) -> list[Any]:
+        super()._round_trip(calls, then)
+        return super()._round_trip(calls, then)
 
 
 def with_times(ledger: Ledger, times: Times) -> Ledger:
@@ -537,8 +537,8 @@ def walk(ledger: Ledger) -> None:
 
 def test_scripts_that_redis_forgot_are_loaded_again(ledger: Ledger) -> None:
     class Flushing(type(ledger.scripts)):  # type: ignore[misc]
-        def _round_trip(self, calls: Sequence[Call]) -> list[Any]:
-            answers: list[Any] = super()._round_trip(calls)
+        def _round_trip(self, calls: Sequence[Call], then: Sequence[Argument] = ()) -> list[Any]:
+            answers: list[Any] = super()._round_trip(calls, then)
             self.redis.script_flush()
             return answers
 

@@ -13,7 +13,7 @@ from redis import Redis
 
 from postroom import LetterState, RecipientState, TooLate, UnknownLetter, operate
 from postroom.ledger import Claim, Finish, Ledger, NewLetter, Recipient, views
-from postroom.ledger.scripts import Call, Scripts
+from postroom.ledger.scripts import Argument, Call, Scripts
 from postroom.ledger.transitions import Times
 from postroom.states import EDGES, letter_state
 
@@ -29,11 +29,11 @@ class LosingAnswers(Scripts):
 
     trips = 0
 
-    def _round_trip(self, calls: Sequence[Call]) -> list[Any]:
+    def _round_trip(self, calls: Sequence[Call], then: Sequence[Argument] = ()) -> list[Any]:
         LosingAnswers.trips += 1
         if LosingAnswers.trips % 3 == 0:
-            super()._round_trip(calls)
-        return super()._round_trip(calls)
+            super()._round_trip(calls, then)
+        return super()._round_trip(calls, then)
 
 
 class Chance:

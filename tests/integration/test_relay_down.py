@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from house import NewHouse
 from postroom import LetterState, RecipientState
-from postroom.ledger import pauses
 from postroom_worker.dev.capture import capture
 from postroom_worker.dev.server import free_port, wait_until
 
@@ -37,8 +36,8 @@ def test_a_relay_that_is_down_is_left_alone_by_all_workers(new_house: NewHouse) 
     here.worker("two")
     receipts = [here.postroom.send_letter(f"alone-{number}@example.com", "hi") for number in range(20)]
     wait_until(lambda: all(each.status().state is LetterState.DEFERRED for each in receipts), "all of them wait")
-    pause = pauses.look(here.ledger.redis, "default")
-    assert pause is not None
+    pause = here.ledger.relays.knock("default", "", 0, 1)
+    assert pause.state == "open"
     assert pause.why.startswith("no-connection at connect")
     tried = sum(here.events(each).count("attempt") for each in receipts)
     assert tried <= 4, "each of the four processes can have been on its way when the first found it down"

@@ -12,7 +12,6 @@ import trustme
 
 from house import Desk, desk, timeouts
 from postroom import LetterState, LetterStatus, RecipientState
-from postroom.ledger import pauses
 from postroom.reply import Reply
 from postroom_worker.dev.server import free_port
 from postroom_worker.outcome import Answer, Outcome, Phase, Row, Scope, Silence, outcome, table
@@ -115,8 +114,8 @@ def check(row: Row, phase: Phase, found: Met, redis_url: str, caplog: pytest.Log
         expect(row, status)
         if row.outcome is not Outcome.UNCERTAIN:
             assert_both_ends_agree(status, relay)
-        pause = pauses.look(here.ledger.redis, here.office.relay.name)
-    assert (pause is not None) == (row.outcome is Outcome.PAUSE_RELAY)
+        pause = here.standing()
+    assert (pause.state != "closed") == (row.outcome is Outcome.PAUSE_RELAY)
     has_alerted = any(record.levelno == logging.ERROR for record in caplog.records)
     assert has_alerted == row.alert
 

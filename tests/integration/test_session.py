@@ -8,7 +8,6 @@ import pytest
 
 from house import Desk, desk, timeouts
 from postroom import InvalidSettings, LetterState, RecipientState
-from postroom.ledger import pauses
 from postroom_worker.dev.server import wait_until
 from scripted_relay import (
     OFFERS,
@@ -178,21 +177,21 @@ def test_the_end_of_a_kept_session_costs_the_next_letter_nothing(
         status = here.deliver(here.accept("second@example.com"))
         assert status.state is LetterState.SENT
         assert status.recipients["second@example.com"].attempts == 1
-        assert pauses.look(here.ledger.redis, "default") is None
+        assert here.standing().state == "closed"
         assert relay.accepted == Counter(["first@example.com", "second@example.com"])
 
 
 def test_several_kept_sessions_that_have_ended_cost_the_next_letter_nothing(redis_url: str) -> None:
     ended: dict[str, Reaction] = {"mail": both(say("421 4.7.0 enough"), close)}
     with scripted_relay(ended, ended, ended, {}) as relay, desk(redis_url, relay.url) as here:
-        pool, to = here.office.pool, here.office.relay
+        pool, to = here.office.pool, here.office.relays[0]
         with pool.session(to) as first, pool.session(to) as second, pool.session(to) as third:
             for session in (first, second, third):
                 session.letters = 1  # each served one before
         status = here.deliver(here.accept("ann@example.com"))
         assert status.state is LetterState.SENT
         assert status.recipients["ann@example.com"].attempts == 1
-        assert pauses.look(here.ledger.redis, "default") is None
+        assert here.standing().state == "closed"
 
 
 @pytest.mark.parametrize("answer", ["250 2.0.0 ok", "421 4.4.2 idle", "500 what?"])
@@ -209,7 +208,7 @@ def test_a_session_that_was_idle_is_asked_whether_it_is_alive(answer: str, redis
 def test_a_relay_that_ends_every_session_at_once_is_paused(redis_url: str) -> None:
     with scripted_relay({"mail": both(say("421 4.3.2 bye"), close)}) as relay, desk(redis_url, relay.url) as here:
         assert delivered(here) is LetterState.DEFERRED
-        assert pauses.look(here.ledger.redis, "default") is not None
+        assert here.standing().state != "closed"
         assert len(relay.sessions) == 1
 
 
@@ -218,7 +217,7 @@ def test_a_relay_is_not_hammered_whatever_it_answers(redis_url: str) -> None:
     for reply in ("421 4.3.2 x", "452 4.5.3 x", "503 x", "552 5.5.3 x"):
         for step in ("connect", "ehlo", "mail", "rcpt", "data", "content"):
             with scripted_relay({step: say(reply)}) as relay, desk(redis_url, relay.url) as here:
-                pauses.resume(here.ledger.redis, "default")
+                here.ledger.relays.resume("default")
                 delivered(here)
                 here.office.pool.close()
                 bound(relay)

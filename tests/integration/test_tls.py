@@ -14,7 +14,6 @@ import trustme
 
 from house import Desk, desk
 from postroom import LetterState, Settings
-from postroom.ledger import pauses
 from postroom_worker.relay import Relay
 from postroom_worker.smtp import session as opened
 from postroom_worker.smtp.session import Manner
@@ -53,7 +52,7 @@ def assert_nothing_was_said(here: Desk, relay: ScriptedRelay) -> None:
     status = here.deliver(here.accept("ann@example.com"))
     assert status.state is LetterState.DEFERRED
     assert status.attempts == 0
-    assert pauses.look(here.ledger.redis, "default") is not None
+    assert here.standing().state != "closed"
     assert relay.taken == []
     assert set(relay.verbs) <= {"EHLO", "STARTTLS", "QUIT"}
 
@@ -159,7 +158,7 @@ def test_a_relay_that_asks_for_our_certificate_is_shown_it(redis_url: str) -> No
         ours.configure_trust(relay.tls)
         relay.tls.verify_mode = ssl.CERT_REQUIRED
         assert here.deliver(here.accept("ann@example.com")).state is LetterState.DEFERRED
-        pauses.resume(here.ledger.redis, "default")
+        here.ledger.relays.resume("default")
         trust = here.office.settings.ca_file
         with (
             mine.private_key_and_cert_chain_pem.tempfile() as certificate,

@@ -14,7 +14,7 @@ from postroom.letter import Letter
 from postroom.reply import printable
 from postroom.sending import Postroom
 from postroom.states import LetterState
-from postroom_worker.delivery import Office
+from postroom_worker.office import Office
 
 log = logging.getLogger("postroom")
 

@@ -1,66 +1,148 @@
-"""The breaker: a relay that is down is left alone for a while, by all workers together."""
+"""The breaker: how a relay stands with all workers together, and what its answers change about that."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import random
-
-from redis import Redis
+import secrets
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from threading import Lock
 
 from postroom import clock
 from postroom.errors import LedgerUnavailable
-from postroom.ledger import pauses
-from postroom.ledger.pauses import Pause
+from postroom.ledger import Ledger
+from postroom.ledger.relays import Standing
 from postroom.reply import without_addresses
+from postroom.settings import Settings
 from postroom_worker.backoff import Backoff
-from postroom_worker.outcome import Answer, outcome
+from postroom_worker.outcome import Answer, Hint, Phase, outcome
 from postroom_worker.relay import Relay
 
 log = logging.getLogger("postroom")
 
 _FRESH_S = 0.5
+_MEASURED_S = 10.0
+_REMEMBERED_MS = 10_000
+_ABOUT_A_DOMAIN = (Phase.RCPT, Phase.DATA, Phase.CONTENT)
 
 
 class Breaker:
-    """Whether one relay may be used now. The truth is in Redis; it is asked at most twice a second."""
+    """One relay, seen from one process. The truth is in Redis; it is asked at most twice a second."""
 
-    def __init__(self, redis: Redis, relay: Relay, backoff: Backoff) -> None:
-        """Watch a relay.
+    def __init__(self, ledger: Ledger, relay: Relay, settings: Settings) -> None:
+        """Watch a relay."""
+        self.relay = relay
+        self._ledger = ledger
+        self._backoff = Backoff.of_relays(settings)
+        self._probe_ms = ledger.times.lease_ms
+        self._sessions = max(1, settings.sessions)
+        self._rise_ms = max(1, int(settings.slow_s * 1000))
+        self._refusals_max = settings.refusals_max
+        self._nonce = secrets.token_hex(8)
+        self._lock = Lock()
+        self._asked_s = float("-inf")
+        self._standing = Standing("closed")
+        self._is_probing = False
+        self._since_s = clock.steady_s()
+        self._handed_over: Counter[str] = Counter()
+
+    def look(self, *, may_probe: bool = True) -> Standing:
+        """Return how the relay stands now. `probe` is said to one letter alone: the next has to wait for it.
 
         Args:
-            redis: the ledger's.
-            relay: which.
-            backoff: how long to leave it alone, from how many times in a row it was found down.
-        """
-        self._redis = redis
-        self._relay = relay
-        self._backoff = backoff
-        self._asked_s = float("-inf")
-        self._pause: Pause | None = None
-
-    def look(self) -> Pause | None:
-        """Return the relay's pause, or None when it may be used.
+            may_probe: False to look only.
 
         Raises:
             LedgerUnavailable: Redis is away.
         """
-        if clock.steady_s() - self._asked_s > _FRESH_S:
-            self._pause = pauses.look(self._redis, self._relay.name)
+        with self._lock:
+            passed_s = clock.steady_s() - self._asked_s
+            left_ms = self._standing.left_ms - int(1000 * passed_s)
+            if passed_s <= _FRESH_S or (self._standing.state == "open" and left_ms > 0):
+                return (
+                    self._standing if self._standing.left_ms <= 0 else replace(self._standing, left_ms=max(1, left_ms))
+                )
+            nonce = self._nonce if may_probe and not self._is_probing else ""
+            found = self._ledger.relays.knock(self.relay.name, nonce, self._probe_ms, self._rise_ms)
             self._asked_s = clock.steady_s()
-        return self._pause
+            self._standing = found
+            if found.state in ("probe", "half-open"):
+                # The probe may be over in no time: who waits for it asks again soon.
+                self._standing = replace(found, state="half-open", left_ms=int(1000 * self._backoff.first_s))
+            if found.state == "probe":
+                self._is_probing = True
+                return found
+            return self._standing
 
     def trip(self, answer: Answer) -> int:
         """Leave the relay alone because of this answer; returns for how long, in milliseconds."""
+        alert = outcome(answer).alert or outcome(answer).hint is Hint.US
+        wait_ms = self._backoff.wait_ms(self._standing.trips + 1, random.random())  # noqa: S311  (jitter)
         try:
-            wait_ms = pauses.pause(self._redis, self._relay.name, str(answer), self._wait_ms)
-        except LedgerUnavailable:
-            wait_ms = self._wait_ms(1)
-        self._asked_s = float("-inf")
-        level = logging.ERROR if outcome(answer).alert else logging.WARNING
+            wait_ms = self._ledger.relays.trip(self.relay.name, max(1, wait_ms), str(answer), alert=alert)
+        except LedgerUnavailable as error:
+            log.warning("relay %s: others do not learn that it is down (%s)", self.relay, error)
+        with self._lock:
+            self._is_probing = False
+            self._asked_s = float("-inf")
+        level = logging.ERROR if alert else logging.WARNING
         log.log(
-            level, "relay %s is left alone for %.0f s: %s", self._relay, wait_ms / 1000, without_addresses(str(answer))
+            level, "relay %s is left alone for %.1f s: %s", self.relay, wait_ms / 1000, without_addresses(str(answer))
         )
         return wait_ms
 
-    def _wait_ms(self, times: int) -> int:
-        return self._backoff.wait_ms(times, random.random())  # noqa: S311  (jitter)
+    def serves(self, domains: set[str]) -> None:
+        """Take note that it answered as a relay does that serves us, for recipients at these domains."""
+        with self._lock:
+            self._handed_over.update(domains | {""})
+            was_probing, self._is_probing = self._is_probing, False
+        if was_probing:
+            self._tell(lambda: self._ledger.relays.mend(self.relay.name, self._nonce, self._remember_ms()))
+            log.info("relay %s serves again", self.relay)
+            self._asked_s = float("-inf")
+
+    def accepts(self) -> None:
+        """Take note that it accepted a letter: it does not refuse everything."""
+        if self._standing.refusals:
+            self._tell(lambda: self._ledger.relays.serves(self.relay.name))
+            self._standing = replace(self._standing, refusals=0)
+
+    def brakes(self, answer: Answer) -> bool:
+        """Count a refusal about us; True when there were too many alike in a row: then it is no letter's fault."""
+        said = hashlib.blake2b(without_addresses(str(answer)).encode(), digest_size=8).hexdigest()
+        try:
+            count = self._ledger.relays.refuse(self.relay.name, said)
+        except LedgerUnavailable:
+            return False
+        self._standing = replace(self._standing, refusals=count)
+        return count >= self._refusals_max
+
+    def slow(self, answer: Answer, domain: str) -> None:
+        """Lower the rate, of this domain's letters or of all: the relay asked for less."""
+        domain = domain if answer.phase in _ABOUT_A_DOMAIN and getattr(answer.met, "code", 0) != 421 else ""
+        measured = self._measured_per_s(domain)
+        self._tell(lambda: self._ledger.relays.slow(self.relay.name, domain, measured, self._rise_ms))
+        self._asked_s = float("-inf")
+        log.warning("relay %s asks for less%s: %s", self.relay, domain and f" for {domain}", answer.met)
+
+    def _measured_per_s(self, domain: str) -> float:
+        """The rate at which letters were handed over lately: ours, times the processes that have sessions there."""
+        with self._lock:
+            now_s = clock.steady_s()
+            rate = self._handed_over[domain] / max(1.0, now_s - self._since_s)
+            if now_s - self._since_s > _MEASURED_S:
+                self._since_s = now_s
+                self._handed_over.clear()
+        return rate * max(1, self._standing.sessions // self._sessions)
+
+    def _remember_ms(self) -> int:
+        return 2 * self._backoff.wait_ms(self._standing.trips, 1.0) + _REMEMBERED_MS
+
+    def _tell(self, tell: Callable[[], object]) -> None:
+        try:
+            tell()
+        except LedgerUnavailable as error:
+            log.warning("relay %s: others do not learn how it stands (%s)", self.relay, error)

@@ -8,25 +8,32 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Condition, Thread
 
+from postroom import clock
 from postroom.errors import LedgerUnavailable
 from postroom.ledger import Claim, Ledger
 
 log = logging.getLogger("postroom")
 
+_HOUSEKEEPING_S = 1.0
+
 
 class Leases:
     """Renews the claims in hand, all in one round trip, from a thread of this process."""
 
-    def __init__(self, ledger: Ledger, every_s: float, housekeeping: Callable[[], None]) -> None:
+    def __init__(
+        self, ledger: Ledger, every_s: float, keep: Callable[[], None], housekeeping: Callable[[], None]
+    ) -> None:
         """Keep leases.
 
         Args:
             ledger: where the claims are.
             every_s: seconds between renewals: well below the lease.
-            housekeeping: called each time too, in the same thread.
+            keep: called with each renewal, for leases of other things.
+            housekeeping: called once a second or more often, in the same thread.
         """
         self._ledger = ledger
         self._every_s = every_s
+        self._keep = keep
         self._housekeeping = housekeeping
         self._changed = Condition()
         self._claims: dict[str, Claim] = {}
@@ -58,20 +65,23 @@ class Leases:
             return list(self._claims.values())
 
     def _run(self) -> None:
+        renewed_s = clock.steady_s()
         while True:
             with self._changed:
-                self._changed.wait(self._every_s)
-            self._renew(self.in_hand())
-            self._housekeeping()
+                self._changed.wait(min(self._every_s, _HOUSEKEEPING_S))
+            try:
+                if clock.steady_s() - renewed_s >= self._every_s:
+                    renewed_s = clock.steady_s()
+                    self._renew(self.in_hand())
+                    self._keep()
+                self._housekeeping()
+            except LedgerUnavailable as error:
+                log.warning("leases cannot be renewed (%s); trying again", error)
+            except Exception:
+                log.exception("a fault while leases were renewed; going on")
 
     def _renew(self, claims: list[Claim]) -> None:
-        if not claims:
-            return
-        try:
-            kept = self._ledger.renew(claims)
-        except LedgerUnavailable as error:
-            log.warning("cannot renew %d claims (%s); trying again", len(claims), error)
-            return
+        kept = self._ledger.renew(claims) if claims else []
         for claim, is_kept in zip(claims, kept, strict=True):
             if not is_kept and claim in self.in_hand():
                 log.warning("letter %s: the claim is lost; another worker goes on with it", claim.letter_id)

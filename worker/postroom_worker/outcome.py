@@ -61,6 +61,16 @@ class Scope(StrEnum):
     RELAY = "relay"
 
 
+class Hint(StrEnum):
+    """What else it says."""
+
+    NOTHING = ""
+    LESS = "less"
+    """It is too much for them: the rate is lowered for a while."""
+    US = "us"
+    """It is about us, not about the letter."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What was met, and where."""
@@ -88,6 +98,7 @@ class Row:
     alert: bool
     """An operator has to act: trying again alone will not mend it."""
     why: str
+    hint: Hint = Hint.NOTHING
 
 
 @lru_cache
@@ -108,6 +119,7 @@ def _rows() -> Iterator[Row]:
             Scope(row["scope"]),
             row["alert"] == "yes",
             row["why"],
+            Hint(row["hint"] or ""),
         )
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from postroom.ledger import Claim, Finish, Recipient
 from postroom.ledger.transitions import Times
 from postroom.reply import printable
 from postroom.states import LetterState, RecipientState, letter_state
 from postroom_worker.backoff import Backoff
-from postroom_worker.outcome import Answer, Outcome, Row, outcome
+from postroom_worker.outcome import Answer, Hint, Outcome, Row, outcome
 
 _STATES = {
     Outcome.ACCEPTED: RecipientState.ACCEPTED,
@@ -37,9 +37,13 @@ class Attempt:
     took_ms: int
     answers: Mapping[str, Answer]
     """By address: of the recipients it was tried for."""
+    turned_away: Sequence[tuple[str, str]] = ()
+    """The relays that were down before it came to this one, and what they said."""
 
 
-def settle(claim: Claim, attempt: Attempt, rules: Rules, random: float, pause_ms: int = 0) -> Finish:
+def settle(
+    claim: Claim, attempt: Attempt, rules: Rules, random: float, pause_ms: int = 0, *, is_braked: bool = False
+) -> Finish:
     """Return what the ledger records of an attempt.
 
     Args:
@@ -48,8 +52,9 @@ def settle(claim: Claim, attempt: Attempt, rules: Rules, random: float, pause_ms
         rules: bounds and waits.
         random: a number from 0 to 1, for the jitter.
         pause_ms: how long the relay is left alone, when it is.
+        is_braked: it refuses one letter after the other for what is ours: then it is no letter's fault.
     """
-    rows = {address: outcome(answer) for address, answer in attempt.answers.items()}
+    rows = {address: _row(answer, is_braked=is_braked) for address, answer in attempt.answers.items()}
     is_uncertain = any(row.outcome is Outcome.UNCERTAIN for row in rows.values())
     is_pause = any(row.outcome is Outcome.PAUSE_RELAY for row in rows.values())
     pauses = claim.pauses + 1 if is_pause else 0
@@ -62,7 +67,8 @@ def settle(claim: Claim, attempt: Attempt, rules: Rules, random: float, pause_ms
     if state is LetterState.DEFERRED and is_uncertain and _holds(claim, uncertain, rules.times):
         state, wait_ms, reason = LetterState.HELD, 0, "uncertain: it may have been accepted"
     elif state is LetterState.DEFERRED:
-        wait_ms = pause_ms if is_pause else rules.backoff.wait_ms(attempts, random) if counts else 0
+        # Who met the pause comes after those who did not: the relay is probed by another, if there is one.
+        wait_ms = 2 * pause_ms if is_pause else rules.backoff.wait_ms(attempts, random) if counts else 0
         worthless = _worthless(claim, attempt.took_ms + wait_ms)
         if worthless:
             recipients = expired(recipients, worthless)
@@ -147,6 +153,19 @@ def _holds(claim: Claim, uncertain: int, times: Times) -> bool:
     return claim.on_uncertain == "hold" or uncertain >= times.uncertain_max
 
 
+def settled(recipients: Sequence[Recipient], answers: Mapping[str, Answer]) -> list[Recipient]:
+    """Return the recipients as these answers leave them, in the middle of an attempt."""
+    rows = {address: outcome(answer) for address, answer in answers.items()}
+    return [_settled(each, answers, rows, counts=True) for each in recipients]
+
+
+def _row(answer: Answer, *, is_braked: bool) -> Row:
+    row = outcome(answer)
+    if is_braked and row.hint is Hint.US and row.outcome is Outcome.REFUSED:
+        return replace(row, outcome=Outcome.PAUSE_RELAY)
+    return row
+
+
 def _settled(
     recipient: Recipient, answers: Mapping[str, Answer], rows: Mapping[str, Row], *, counts: bool
 ) -> Recipient:
@@ -163,10 +182,12 @@ def _settled(
 def _event(
     attempt: Attempt, recipients: Sequence[Recipient], number: int, state: LetterState, wait_ms: int, reason: str
 ) -> dict[str, object]:
+    turned_away = [{"relay": relay, "reply": reply} for relay, reply in attempt.turned_away]
     return {
         "event": "attempt",
         "number": number,
         "relay": attempt.relay,
+        **({"turned_away": turned_away} if turned_away else {}),
         "worker": attempt.worker,
         "took_ms": attempt.took_ms,
         "recipients": [

@@ -16,8 +16,9 @@ from postroom.letter_id import check_id
 from postroom.states import LetterState
 from postroom_worker.acceptance import accept_letter
 from postroom_worker.app import app
-from postroom_worker.delivery import Delivered, deliver
+from postroom_worker.delivery import deliver
 from postroom_worker.office import office
+from postroom_worker.outbox import Delivered
 
 _AWAY_S = 1.0
 

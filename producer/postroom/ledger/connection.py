@@ -10,6 +10,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from postroom.errors import InvalidSettings
+from postroom.ledger.durability import Durability
 from postroom.ledger.transitions import Ledger, Times
 from postroom.settings import Settings
 
@@ -24,7 +25,7 @@ def open_ledger(settings: Settings) -> Ledger:
     safe, since every script is idempotent.
 
     Raises:
-        InvalidSettings: the URL cannot be read.
+        InvalidSettings: a setting cannot be read.
     """
     try:
         redis = Redis.from_url(
@@ -41,7 +42,14 @@ def open_ledger(settings: Settings) -> Ledger:
         )
     except (ValueError, RedisError):
         raise InvalidSettings("POSTROOM_REDIS_URL has to be a redis://, rediss:// or unix:// URL") from None
-    return Ledger(redis, times(settings))
+    if settings.durability not in ("", "synced"):
+        raise InvalidSettings("POSTROOM_DURABILITY has to be empty, or `synced`")
+    return Ledger(
+        redis,
+        times(settings),
+        memory_part=settings.memory_part,
+        durability=Durability(settings.replicas) if settings.durability else None,
+    )
 
 
 def times(settings: Settings) -> Times:

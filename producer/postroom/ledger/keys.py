@@ -43,14 +43,41 @@ class Keys:
         return f"{self.contents(sha256)}:letters"
 
     @staticmethod
-    def relay_pause(relay: str) -> str:
-        """Why a relay is left alone; expires when it may be used again."""
-        return f"postroom:{{relay-{relay}}}:pause"
+    def relay(relay: str, what: str, domain: str = "") -> str:
+        """Something that is shared of a relay, or of one recipient domain there."""
+        return f"postroom:{{relay-{relay}}}:{what}{':' if domain else ''}{domain}"
 
-    @staticmethod
-    def relay_failures(relay: str) -> str:
-        """How many times in a row a relay was found down."""
-        return f"postroom:{{relay-{relay}}}:failures"
+    def relay_breaker(self, relay: str) -> str:
+        """Why and until when a relay is left alone, how many times in a row, and who probes it."""
+        return self.relay(relay, "breaker")
+
+    def relay_pause(self, relay: str) -> str:
+        """Who paused a relay, and why."""
+        return self.relay(relay, "pause")
+
+    def relay_slowed(self, relay: str) -> str:
+        """The rates that a relay asked for less of: by recipient domain, or by nothing for all."""
+        return self.relay(relay, "slowed")
+
+    def relay_refusals(self, relay: str) -> str:
+        """The last answer about us, and how many times in a row it was given."""
+        return self.relay(relay, "refusals")
+
+    def relay_sessions(self, relay: str, domain: str = "") -> str:
+        """The sessions open with a relay, or those that deliver to a domain there, by the end of their lease."""
+        return self.relay(relay, "sessions", domain)
+
+    def relay_wanted(self, relay: str) -> str:
+        """There while a process waits for a session to end."""
+        return self.relay(relay, "wanted")
+
+    def relay_letters(self, relay: str, domain: str = "") -> str:
+        """The bucket of letters a second."""
+        return self.relay(relay, "letters", domain)
+
+    def relay_connections(self, relay: str, domain: str = "") -> str:
+        """The bucket of connections a second."""
+        return self.relay(relay, "connections", domain)
 
     @staticmethod
     def timer() -> str:

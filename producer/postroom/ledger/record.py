@@ -66,6 +66,8 @@ class Claim:
     on_uncertain: str
     contents: tuple[str, ...] = ()
     """The digests of what it keeps in the contents."""
+    queue: str = ""
+    """The queue it travels in, on its retries too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,26 +50,31 @@ class Scripts:
         """Run one script and return its answer."""
         return self.run_all([call])[0]
 
-    def run_all(self, calls: Sequence[Call]) -> list[Any]:
+    def run_all(self, calls: Sequence[Call], then: Sequence[Argument] = ()) -> list[Any]:
         """Run scripts in one round trip and return their answers in order.
 
         Every script is idempotent: one that Redis did not know is loaded and run again, the others are not.
+
+        Args:
+            calls: what to run.
+            then: a command that follows on the same connection; its answer is the last.
         """
-        answers = self._round_trip(calls)
+        answers = self._round_trip(calls, then)
         missing = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if missing:
             for verb in {calls[place].verb for place in missing}:
                 self.redis.script_load(self._source(verb))
-            again = self._round_trip([calls[place] for place in missing])
-            for place, answer in zip(missing, again, strict=True):
+            again = self._round_trip([calls[place] for place in missing], then)
+            for place, answer in zip(missing, again, strict=False):
                 answers[place] = answer
+            answers[len(calls) :] = again[len(missing) :]
         for answer in answers:
             if isinstance(answer, Exception):
                 raise answer
         return answers
 
-    def _round_trip(self, calls: Sequence[Call]) -> list[Any]:
-        if len(calls) == 1:
+    def _round_trip(self, calls: Sequence[Call], then: Sequence[Argument] = ()) -> list[Any]:
+        if len(calls) == 1 and not then:
             call = calls[0]
             try:
                 return [self.redis.evalsha(self._digest(call.verb), len(call.keys), *call.keys, *call.arguments)]
@@ -78,6 +83,8 @@ class Scripts:
         pipeline = self.redis.pipeline(transaction=False)
         for call in calls:
             pipeline.evalsha(self._digest(call.verb), len(call.keys), *call.keys, *call.arguments)
+        if then:
+            pipeline.execute_command(*then)  # type: ignore[no-untyped-call]
         return pipeline.execute(raise_on_error=False)
 
     def _source(self, verb: str) -> str:

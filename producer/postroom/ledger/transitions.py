@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from redis import Redis
@@ -12,8 +13,11 @@ from redis import Redis
 from postroom import clock
 from postroom.ledger.availability import available
 from postroom.ledger.contents import Contents
+from postroom.ledger.durability import Durability
 from postroom.ledger.keys import Keys
 from postroom.ledger.record import Claim, Recipient, decode_recipients, encode_recipients, text
+from postroom.ledger.relays import Relays
+from postroom.ledger.room import Room
 from postroom.ledger.scripts import Argument, Call, Scripts
 from postroom.states import FINAL, LetterState
 
@@ -61,12 +65,24 @@ class Finish:
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """What `Ledger.record` opens."""
+
+    claim: Claim
+    relay: str
+    recipients: Sequence[Recipient] | None = None
+    """As they are by now, when an earlier transaction of the same attempt has decided about some of them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Bell:
     """A letter that is ready: what to publish."""
 
     letter_id: str
     queue: str
     summary: str
+    deaths: int = 0
+    """How many times its worker died: then it goes alone, lest it take others with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +108,36 @@ class Times:
 class Ledger:
     """The record of all letters, in Redis. Every method is one round trip, or says otherwise."""
 
-    def __init__(self, redis: Redis, times: Times, partitions: int = 1) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        times: Times,
+        partitions: int = 1,
+        *,
+        memory_part: float = 1.0,
+        durability: Durability | None = None,
+    ) -> None:
+        """Keep letters in a Redis.
+
+        Args:
+            redis: where.
+            times: waits and bounds.
+            partitions: into how many slots of a cluster its keys are spread.
+            memory_part: the part of Redis's memory beyond which no new letter is taken.
+            durability: what a new letter, and the window of one with the policy `hold`, wait for; by default nothing.
+        """
         self.redis = redis
         self.keys = Keys(partitions)
         self.times = times
         self.scripts = Scripts(redis)
         self.contents = Contents(self.scripts, self.keys)
+        self.room = Room(redis, memory_part)
+        self.durability = durability
+
+    @property
+    def relays(self) -> Relays:
+        """What is shared of the relays."""
+        return Relays(self.scripts, self.keys)
 
     def accept(self, new: NewLetter) -> str:
         """Record a new letter.
@@ -109,7 +149,7 @@ class Ledger:
             LedgerUnavailable: Redis is away, full or read-only. The letter may have been recorded.
         """
         with available(new.id):
-            return text(self.scripts.run(self._accept(new)))
+            return self._accept_all([new])[0]
 
     def accept_all(self, letters: Sequence[NewLetter]) -> list[str]:
         """Record new letters, in one round trip: for each what `accept` returns.
@@ -118,7 +158,19 @@ class Ledger:
             LedgerUnavailable: Redis is away, full or read-only. Some, or all, may have been recorded.
         """
         with available():
-            return [text(answer) for answer in self.scripts.run_all([self._accept(new) for new in letters])]
+            return self._accept_all(letters)
+
+    def _accept_all(self, letters: Sequence[NewLetter]) -> list[str]:
+        self.room.check()
+        return list(map(text, self._run_all([self._accept(new) for new in letters], is_durable=True)))
+
+    def _run_all(self, calls: Sequence[Call], *, is_durable: bool) -> list[Any]:
+        """Run scripts in one round trip, and wait until what they wrote is safe, where that is asked for."""
+        if not is_durable or self.durability is None:
+            return self.scripts.run_all(calls)
+        *answers, safe = self.scripts.run_all(calls, self.durability.command)
+        self.durability.check(safe)
+        return answers
 
     def _accept(self, new: NewLetter) -> Call:
         fields: dict[str, str | bytes] = {
@@ -187,35 +239,97 @@ class Ledger:
 
     def enter_window(self, claim: Claim, relay: str) -> bool:
         """Say that the end of the content is about to be sent; False when the claim is lost and nothing may be sent."""
-        keys = [self.keys.letter(claim.letter_id), self.keys.index_of(claim.letter_id, LetterState.SENDING)]
-        arguments: list[Argument] = [claim.letter_id, claim.nonce, self.times.lease_ms, relay]
-        with available():
-            return bool(self.scripts.run(Call("enter_window", keys, arguments)) == 1)
+        return self.record([], [Window(claim, relay)])[1][0]
 
     def finish(self, claim: Claim, done: Finish) -> bool:
         """Record what an attempt came to and give the claim back; False when the claim was lost before."""
-        drop_content = done.state is LetterState.SENT
+        return self.record([(claim, done)], [])[0][0]
+
+    def record(
+        self, finished: Sequence[tuple[Claim, Finish]], windows: Sequence[Window]
+    ) -> tuple[list[bool], list[bool]]:
+        """Record what attempts came to, and that the ends of others are about to be sent, in one round trip.
+
+        Returns:
+            for each attempt, and for each window, False when its claim was lost: then nothing was recorded of it, and
+            nothing may be sent.
+
+        Raises:
+            LedgerUnavailable: Redis is away, or what it wrote is not safe yet; recording it all again is right.
+        """
+        calls = [self._finish(*each) for each in finished] + [self._window(each) for each in windows]
         with available():
-            answer = self.scripts.run(
+            answers = self._run_all(calls, is_durable=any(each.claim.on_uncertain == "hold" for each in windows))
+        ends, begins = answers[: len(finished)], answers[len(finished) :]
+        return [answer != b"stale" for answer in ends], [answer == 1 for answer in begins]
+
+    def _window(self, window: Window) -> Call:
+        claim, recipients = window.claim, window.recipients
+        return Call(
+            "enter_window",
+            [self.keys.letter(claim.letter_id), self.keys.index_of(claim.letter_id, LetterState.SENDING)],
+            [
+                claim.letter_id,
+                claim.nonce,
+                self.times.lease_ms,
+                window.relay,
+                b"" if recipients is None else encode_recipients(recipients),
+            ],
+        )
+
+    def _finish(self, claim: Claim, done: Finish) -> Call:
+        return Call(
+            "finish",
+            self._keys(claim.letter_id, LetterState.SENDING, done.state),
+            [
+                claim.letter_id,
+                claim.nonce,
+                done.state,
+                done.wait_ms,
+                encode_recipients(done.recipients),
+                done.attempts,
+                done.uncertain,
+                done.pauses,
+                done.reason,
+                "1" if done.state is LetterState.SENT else "",
+                msgspec.json.encode(done.event),
+            ],
+        )
+
+    def testify(
+        self,
+        claim: Claim,
+        *,
+        seen: LetterState,
+        seen_recipients: Sequence[Recipient],
+        state: LetterState,
+        recipients: Sequence[Recipient],
+        event: dict[str, object],
+    ) -> str:
+        """Record what a relay said after the claim had run out in the window, on the letter as it was seen.
+
+        Returns:
+            ``settled``, ``again``, ``nothing`` (this claim left no window), or the state that the letter is in instead.
+        """
+        with available():
+            answer: bytes = self.scripts.run(
                 Call(
-                    "finish",
-                    self._keys(claim.letter_id, LetterState.SENDING, done.state),
+                    "testify",
+                    self._keys(claim.letter_id, seen, state),
                     [
                         claim.letter_id,
                         claim.nonce,
-                        done.state,
-                        done.wait_ms,
-                        encode_recipients(done.recipients),
-                        done.attempts,
-                        done.uncertain,
-                        done.pauses,
-                        done.reason,
-                        "1" if drop_content else "",
-                        msgspec.json.encode(done.event),
+                        seen,
+                        encode_recipients(seen_recipients),
+                        state,
+                        self.times.wait_ms(state),
+                        encode_recipients(recipients),
+                        "1" if state is LetterState.SENT else "",
+                        msgspec.json.encode(event),
                     ],
                 )
             )
-        return bool(answer != b"stale")
+        return answer.decode()
 
     def release_due(self, limit: int, early_ms: int = 0) -> list[Bell]:
         """Move what is due to the queue, from all states that wait; at most so many of each state and partition.
@@ -241,7 +355,7 @@ class Ledger:
                     for letter_id in ids
                 ]
                 bells += [
-                    Bell(letter_id, text(answer[0]), text(answer[1]))
+                    Bell(letter_id, text(answer[0]), text(answer[1]), int(answer[2]))
                     for letter_id, answer in zip(ids, self.scripts.run_all(calls), strict=True)
                     if answer
                 ]
@@ -352,9 +466,8 @@ class Ledger:
 def _claim(letter_id: str, nonce: str, answer: list[bytes]) -> Claim | str:
     if answer[0] != b"claimed":
         return answer[0].decode()
-    now_ms, fence, letter, recipients, attempts, expires_ms, give_up_ms, uncertain, pauses, policy, contents = answer[
-        1:
-    ]
+    now_ms, fence, letter, recipients, attempts, expires_ms, give_up_ms, *rest = answer[1:]
+    uncertain, pauses, policy, contents, queue = rest
     return Claim(
         letter_id=letter_id,
         nonce=nonce,
@@ -370,4 +483,5 @@ def _claim(letter_id: str, nonce: str, answer: list[bytes]) -> Claim | str:
         pauses=int(pauses or 0),
         on_uncertain=text(policy),
         contents=tuple(text(contents).split()),
+        queue=text(queue),
     )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 
 from postroom import clock
+from postroom_worker.limits import Places, Wait
 from postroom_worker.relay import Relay
 from postroom_worker.smtp.session import Manner, Session
 
@@ -15,22 +17,33 @@ _FRESH_S = 1.0
 """A session used less than this ago is not asked whether it is alive."""
 
 
+class NoPlace(Exception):
+    """The relay has as many sessions as it may, or as many began lately."""
+
+    def __init__(self, wait: Wait) -> None:
+        super().__init__(wait.why)
+        self.wait = wait
+
+
 class Pool:
     """Lends sessions. Safe to share between threads; a child of fork() starts with none."""
 
-    def __init__(self, manner: Manner, *, idle_s: float, letters: int) -> None:
+    def __init__(self, manner: Manner, places: Places, *, idle_s: float, letters: int) -> None:
         """Keep sessions.
 
         Args:
             manner: how to behave in them.
+            places: what the relays allow.
             idle_s: seconds after which an idle one is closed.
             letters: how many letters one serves.
         """
         self._manner = manner
+        self._places = places
         self._idle_s = idle_s
         self._letters = letters
         self._lock = Lock()
         self._idle: list[Session] = []
+        self._members: dict[Session, str] = {}
         os.register_at_fork(after_in_child=self._forget)
 
     @contextmanager
@@ -43,12 +56,38 @@ class Pool:
 
         Raises:
             SessionFailed: the relay cannot be reached, or does not let us in.
+            NoPlace: its limits do not allow another one now.
+            LedgerUnavailable: Redis, which knows how many there are, is away.
         """
-        session = (None if fresh else self._kept(relay)) or Session(relay, self._manner)
+        session = (None if fresh else self._kept(relay)) or self._new(relay)
         try:
             yield session
+        except BaseException:
+            session.close()  # nobody knows where it stands
+            raise
         finally:
             self._take_back(session)
+
+    def member(self, session: Session) -> str:
+        """Return the name under which a session has its places."""
+        return self._members[session]
+
+    def letters_left(self, session: Session) -> int:
+        """Return how many further letters a session may serve."""
+        return (session.relay.limits.letters_per_connection or self._letters) - session.letters
+
+    def _new(self, relay: Relay) -> Session:
+        member = secrets.token_hex(8)
+        waits = self._places.enter(relay, member)
+        if waits:
+            raise NoPlace(waits[""])
+        try:
+            session = Session(relay, self._manner)
+        except BaseException:
+            self._places.leave(relay, member)
+            raise
+        self._members[session] = member
+        return session
 
     def _kept(self, relay: Relay) -> Session | None:
         while True:
@@ -60,17 +99,20 @@ class Pool:
             idle_s = clock.steady_s() - session.used_s
             if idle_s < self._idle_s and (session.is_alive() if idle_s > _FRESH_S else not session.has_leftover):
                 return session
-            session.quit()
+            self._end(session)
 
     def _take_back(self, session: Session) -> None:
-        if not session.is_usable:
-            return
-        if session.letters >= self._letters:
-            session.quit()
+        if not session.is_usable or self.letters_left(session) <= 0:
+            self._end(session)
             return
         session.used_s = clock.steady_s()
         with self._lock:
             self._idle.append(session)
+
+    def relays(self) -> set[Relay]:
+        """Return the relays that there are idle sessions with."""
+        with self._lock:
+            return {each.relay for each in self._idle}
 
     def close_idle(self) -> None:
         """Close what was not used for too long."""
@@ -79,16 +121,22 @@ class Pool:
             over = [each for each in self._idle if now_s - each.used_s >= self._idle_s]
             self._idle = [each for each in self._idle if each not in over]
         for session in over:
-            session.quit()
+            self._end(session)
 
-    def close(self) -> None:
-        """Say QUIT in every idle session."""
+    def close(self, relay: Relay | None = None) -> None:
+        """Say QUIT in every idle session, or in those with a relay."""
         with self._lock:
-            idle, self._idle = self._idle, []
-        for session in idle:
-            session.quit()
+            over = [each for each in self._idle if relay in (None, each.relay)]
+            self._idle = [each for each in self._idle if each not in over]
+        for session in over:
+            self._end(session)
+
+    def _end(self, session: Session) -> None:
+        session.quit()
+        self._places.leave(session.relay, self._members.pop(session))
 
     def _forget(self) -> None:
         # The parent's sessions are the parent's: the child must neither use them nor say QUIT in them.
         self._lock = Lock()
         self._idle = []
+        self._members = {}

@@ -2,7 +2,7 @@
 -- KEYS     1 letter, 2 history, 3 index queued, 4 index sending
 -- ARGV     1 id, 2 nonce, 3 lease_ms, 4 worker
 -- returns  {'claimed', now_ms, fence, letter, recipients, attempts, expires_ms, give_up_ms, uncertain, pauses, on_uncertain,
---           contents}
+--           contents, queue}
 --          or {the state that forbids it, or 'unknown'}
 -- from     queued   to  sending
 -- guard    state
@@ -25,5 +25,5 @@ if state == 'queued' then
   move(letter, ARGV[1], queued, sending, 'sending', now + tonumber(ARGV[3]))
 end
 local found = redis.call('HMGET', letter, 'fence', 'letter', 'recipients', 'attempts', 'expires_ms', 'give_up_ms',
-  'uncertain', 'pauses', 'on_uncertain', 'contents')
-return {'claimed', digits(now), unpack(found, 1, 10)}
+  'uncertain', 'pauses', 'on_uncertain', 'contents', 'queue')
+return {'claimed', digits(now), unpack(found, 1, 11)}

@@ -1,6 +1,6 @@
 -- enter_window: told before the end of the content is sent, so that a crash in the window is seen as uncertain.
 -- KEYS     1 letter, 2 index sending
--- ARGV     1 id, 2 nonce, 3 lease_ms, 4 relay
+-- ARGV     1 id, 2 nonce, 3 lease_ms, 4 relay, 5 recipients as they are by now (nothing: as they were)
 -- returns  1, or 0 when the claim is lost (then nothing more may be sent)
 -- from     sending   to  sending
 -- guard    state and nonce
@@ -9,5 +9,6 @@ local letter, sending = KEYS[1], KEYS[2]
 if redis.call('HGET', letter, 'state') ~= 'sending' or redis.call('HGET', letter, 'nonce') ~= ARGV[2] then return 0 end
 redis.call('ZCARD', sending)
 redis.call('HSET', letter, 'window', digits(now) .. ' ' .. ARGV[4])
+if ARGV[5] ~= '' then redis.call('HSET', letter, 'recipients', ARGV[5]) end
 redis.call('ZADD', sending, 'XX', digits(now + tonumber(ARGV[3])), ARGV[1])
 return 1

@@ -2,7 +2,7 @@
 --          One rule for all that can wait: a due retry, a bell that was lost, a claim whose worker died.
 -- KEYS     1 letter, 2 history, 3 index it waits in, 4 index queued, 5 index held
 -- ARGV     1 id, 2 state it waits in, 3 bell_ms, 4 early_ms (how much before its time it may go), 5 uncertain_max, 6 deaths_max
--- returns  {queue, summary} to ring the bell with, or {} when there is nothing to ring
+-- returns  {queue, summary, deaths} to ring the bell with, or {} when there is nothing to ring
 -- from     scheduled, deferred, queued, sending   to  queued, held
 -- guard    state, and a score that is over: so of two workers only one releases
 -- room     not needed
@@ -10,22 +10,25 @@ local letter, history, index, queued, held = KEYS[1], KEYS[2], KEYS[3], KEYS[4],
 local id, from = ARGV[1], ARGV[2]
 local score = redis.call('ZSCORE', index, id)
 if not score or tonumber(score) > now + tonumber(ARGV[4]) then return {} end
-local found = redis.call('HMGET', letter, 'state', 'queue', 'summary', 'window', 'on_uncertain', 'uncertain', 'deaths')
+local found = redis.call('HMGET', letter, 'state', 'queue', 'summary', 'window', 'on_uncertain', 'uncertain', 'deaths',
+  'nonce', 'late')
 if found[1] ~= from then
   redis.call('ZREM', index, id)
   return {}
 end
 expect(letter, history, index, queued, held)
 
-local reason = ''
+local reason, deaths = '', tonumber(found[7] or '0')
 if from == 'sending' then
   if found[4] then
     local uncertain = redis.call('HINCRBY', letter, 'uncertain', 1)
+    -- The worker may live, and still read the answer: `testify` hears this claim, then.
+    redis.call('HSET', letter, 'late', (found[9] and found[9] .. ' ' or '') .. found[8])
     note(history, '{"event":"uncertain","why":"the claim ran out in the window","window":"' .. found[4] .. '"}')
     if found[5] == 'hold' then reason = 'uncertain: it may have been accepted'
     elseif uncertain >= tonumber(ARGV[5]) then reason = 'uncertain ' .. uncertain .. ' times' end
   else
-    local deaths = redis.call('HINCRBY', letter, 'deaths', 1)
+    deaths = redis.call('HINCRBY', letter, 'deaths', 1)
     note(history, '{"event":"died","deaths":' .. deaths .. '}')
     if deaths >= tonumber(ARGV[6]) then reason = 'its worker died ' .. deaths .. ' times' end
   end
@@ -38,4 +41,4 @@ if reason ~= '' then
   return {}
 end
 move(letter, id, index, queued, 'queued', now + tonumber(ARGV[3]))
-return {found[2], found[3]}
+return {found[2], found[3], digits(deaths)}

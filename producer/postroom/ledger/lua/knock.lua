@@ -1,0 +1,29 @@
+-- knock: asks whether a relay may be used now. Where it was left alone and its time is over, the first who asks is the
+--        one to probe it; the others wait until that one tells, or its time is over too.
+-- KEYS     1 breaker, 2 an operator's pause, 3 slowed rates, 4 like refusals, 5 sessions, 6 whether a place is wanted
+-- ARGV     1 nonce (of who would probe; nothing: to look only), 2 probe_ms
+-- returns  {closed | open | half-open | probe | paused, left_ms, why, trips, refusals, sessions, wanted, now_ms, domain, rate, ...}
+-- room     not needed
+local breaker, pause = KEYS[1], KEYS[2]
+local found = redis.call('HMGET', breaker, 'until_ms', 'why', 'trips', 'probe', 'probe_until_ms')
+local until_ms, why, trips = tonumber(found[1]), found[2] or '', found[3] or '0'
+local state, left = 'closed', 0
+local paused = redis.call('GET', pause)
+if paused then
+  state, left, why = 'paused', redis.call('PTTL', pause), paused
+elseif until_ms and until_ms > now then
+  state, left = 'open', until_ms - now
+elseif until_ms then
+  local probe_until = tonumber(found[5] or '0')
+  if found[4] and found[4] ~= ARGV[1] and probe_until > now then
+    state, left = 'half-open', probe_until - now
+  elseif ARGV[1] == '' then
+    state = 'half-open'
+  else
+    redis.call('HSET', breaker, 'probe', ARGV[1], 'probe_until_ms', digits(now + tonumber(ARGV[2])))
+    state = 'probe'
+  end
+end
+local refusals = redis.call('HGET', KEYS[4], 'count') or '0'
+local sessions = redis.call('ZCOUNT', KEYS[5], digits(now), '+inf')
+return {state, digits(left), why, trips, refusals, sessions, redis.call('EXISTS', KEYS[6]), digits(now), unpack(redis.call('HGETALL', KEYS[3]))}

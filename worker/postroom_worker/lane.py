@@ -1,0 +1,245 @@
+"""A lane: one session after another with a relay, and the parcels that go through. Several lanes share a source."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+from postroom.errors import LedgerUnavailable
+from postroom.ledger.transitions import Window
+from postroom.mime.stored import Stored
+from postroom_worker import settlement
+from postroom_worker.limits import Wait, domain_of
+from postroom_worker.office import Office
+from postroom_worker.outbox import Outbox, until_recorded
+from postroom_worker.outcome import Answer, Hint, Outcome, Phase, Silence, outcome
+from postroom_worker.parcel import Parcel
+from postroom_worker.relay import Relay
+from postroom_worker.settlement import Attempt
+from postroom_worker.signing import signed
+from postroom_worker.smtp.flight import transmit
+from postroom_worker.smtp.pool import NoPlace
+from postroom_worker.smtp.submission import Answers, Submission
+from postroom_worker.smtp.wire import SessionFailed
+from postroom_worker.stopping import is_stopping
+
+log = logging.getLogger("postroom")
+
+FAULT_WAIT_MS = 60_000
+_DECIDED = (Outcome.ACCEPTED, Outcome.DEFERRED, Outcome.REFUSED)
+_AT_ONCE = 16
+"""Parcels for which the relay's limits are asked in one round trip."""
+
+
+class Lane:
+    """Where parcels go through. What cannot, for the relay is down or has no place, stays in the source."""
+
+    def __init__(self, office: Office, relay: Relay, source: deque[Parcel], outbox: Outbox) -> None:
+        self._office = office
+        self._relay = relay
+        self._breaker = office.breakers[relay.name]
+        self._source = source
+        self._outbox = outbox
+        self._admitted: deque[Parcel] = deque()
+        self._under_way: dict[Submission, Parcel] = {}
+        self._withheld: dict[Submission, str] = {}
+        """Why the end of a letter was not sent; empty when its claim was lost."""
+        self._is_over = False
+        self.no_place: Wait | None = None
+        """What it has to wait for, when there was no place for a session."""
+
+    def run(self) -> None:
+        """Send until the source is empty, or the relay turns us away. Never raises."""
+        is_fresh = False
+        try:
+            while (parcel := self._take()) is not None:
+                self._admitted.appendleft(parcel)
+                is_fresh = self._send(is_fresh=is_fresh)
+        except Exception:
+            log.exception("a fault of ours while letters went to relay %s; those in hand wait", self._relay)
+            self._give_up()
+        self._source.extendleft(reversed(self._admitted))
+
+    def _give_up(self) -> None:
+        """Nothing is known to be wrong with these; a letter in its window is left to its lease, which knows of it."""
+        for parcel in (*self._under_way.values(), *self._admitted):
+            if not parcel.is_in_window:
+                self._outbox.finish(parcel.claim, settlement.wait(parcel.claim, FAULT_WAIT_MS, "a fault of ours"))
+        self._admitted.clear()
+
+    def _take(self) -> Parcel | None:
+        """Return the next parcel that the relay's limits admit; None when there is none, or none may go."""
+        while not self._admitted and not self._is_over and not is_stopping():
+            some = _popped(self._source, _AT_ONCE)
+            if not some:
+                return None
+            wanted = [(each.left, each.is_bulk) for each in some]
+            waits = until_recorded(
+                lambda wanted=wanted: self._office.places.admit(  # type: ignore[misc]
+                    self._relay, self._breaker.look(may_probe=False), wanted
+                )
+            )
+            for parcel, wait in zip(some, waits, strict=True):
+                if wait.ms:
+                    self._wait(parcel, wait)
+                else:
+                    self._admitted.append(parcel)
+        return self._admitted.popleft() if self._admitted and not self._is_over and not is_stopping() else None
+
+    def _wait(self, parcel: Parcel, wait: Wait) -> None:
+        self._outbox.finish(parcel.claim, settlement.wait(parcel.claim, wait.ms, wait.why))
+
+    def _send(self, *, is_fresh: bool) -> bool:
+        """Send what is admitted, and more, through one session; True when the next has to be a new one."""
+        ended_early = False
+        try:
+            with self._office.pool.session(self._relay, fresh=is_fresh) as session:
+                served = session.letters
+                submissions = self._submissions(self._office.pool.member(session))
+                most = self._office.pool.letters_left(session)
+                for submission, answers in transmit(session, submissions, self._enter, letters_max=most):
+                    parcel = self._under_way[submission]
+                    if served and answers and all(map(_is_session_end, answers.values())):
+                        # A session's own end costs a letter nothing: it goes to the next one.
+                        ended_early = True
+                        self._admitted.append(self._under_way.pop(submission))
+                    else:
+                        self._answered(submission, answers)
+                    served += 1
+            for submission in [each for each, parcel in self._under_way.items() if not parcel.is_in_window]:
+                self._admitted.append(self._under_way.pop(submission))
+        except SessionFailed as failed:
+            parcel = self._admitted.popleft()
+            self._conclude(parcel, dict.fromkeys(parcel.left, failed.answer))
+        except NoPlace as no:
+            self._is_over, self.no_place = True, no.wait
+        except LedgerUnavailable as error:
+            self._is_over, self.no_place = True, Wait(FAULT_WAIT_MS, f"Redis was away ({error})")
+        finally:
+            self._leave_domains()
+        return ended_early
+
+    def _submissions(self, member: str) -> Iterator[Submission]:
+        """Yield what goes through the session, composed; a letter of ours that cannot be composed waits."""
+        while (parcel := self._take()) is not None:
+            wait = self._no_entry(parcel, member)
+            if wait:
+                self._wait(parcel, wait)
+                continue
+            try:
+                parcel.content = parcel.content or self._composed(parcel)
+                submission = Submission(parcel.envelope(self._relay), parcel.content)
+            except Exception as error:
+                log.exception("letter %s could not be composed; it waits", parcel.claim.letter_id)
+                self._wait(parcel, Wait(FAULT_WAIT_MS, f"it could not be composed: {type(error).__name__}"))
+                continue
+            self._under_way[submission] = parcel
+            yield submission
+
+    def _composed(self, parcel: Parcel) -> Sequence[bytes]:
+        def read(stored: Stored) -> bytes:
+            return self._office.ledger.contents.read(stored.sha256)
+
+        return signed(parcel.letter.octets(read), self._office.keys)
+
+    def _no_entry(self, parcel: Parcel, member: str) -> Wait | None:
+        """Take a place at each recipient domain that has limits of its own; or say what to wait for."""
+        if not self._relay.domains:
+            return None
+        domains = sorted({domain_of(each) for each in parcel.left})
+        self._member = member
+        waits = until_recorded(lambda: self._office.places.enter(self._relay, member, domains))
+        return next(iter(waits.values()), None)
+
+    def _leave_domains(self) -> None:
+        if self._relay.domains and self._member:
+            self._office.places.leave(self._relay, self._member, but_not=("",))
+
+    def _enter(self, submissions: Sequence[Submission]) -> list[bool]:
+        """The ends of these are about to be sent: tell the ledger, unless they are too late."""
+        for each in submissions:
+            late = self._under_way[each].too_late()
+            if late:
+                self._withheld[each] = late
+        going = [each for each in submissions if each not in self._withheld]
+        parcels = [self._under_way[each] for each in going]
+        windows = [Window(each.claim, self._relay.name, each.recipients()) for each in parcels]
+        for submission, parcel, is_ours in zip(going, parcels, self._outbox.enter(windows), strict=True):
+            parcel.is_in_window = is_ours
+            if not is_ours:
+                self._withheld[submission] = ""
+        return [each not in self._withheld for each in submissions]
+
+    def _answered(self, submission: Submission, answers: Answers) -> None:
+        parcel = self._under_way.pop(submission)
+        parcel.is_in_window = False
+        if answers:
+            if not parcel.take(answers) or not all(outcome(each).outcome in _DECIDED for each in answers.values()):
+                self._conclude(parcel, {})
+            else:
+                self._admitted.appendleft(parcel)
+        elif late := self._withheld.pop(submission, ""):
+            self._outbox.finish(parcel.claim, settlement.expire(parcel.claim, self._office.rules, late))
+        else:
+            self._outbox.lost(parcel.claim)
+
+    def _conclude(self, parcel: Parcel, answers: Answers) -> None:
+        """The attempt is over, at this relay at least: settle it, or try the next relay."""
+        parcel.take(answers)
+        paused, is_braked = self._learn(parcel.answers)
+        pause_ms = 0
+        if paused:
+            self._is_over = True
+            pause_ms = self._breaker.trip(paused)
+            is_uncertain = any(outcome(each).outcome is Outcome.UNCERTAIN for each in parcel.answers.values())
+            if len(parcel.relays) > 1 and not is_uncertain and not is_braked:
+                parcel.turn_away(self._relay, paused)
+                self._source.append(parcel)
+                return
+        attempt = Attempt(
+            self._relay.name, self._office.worker, parcel.took_ms(), parcel.answers, tuple(parcel.turned_away)
+        )
+        finish = settlement.settle(
+            parcel.claim,
+            attempt,
+            self._office.rules,
+            random.random(),  # noqa: S311  (jitter)
+            pause_ms,
+            is_braked=is_braked,
+        )
+        self._outbox.finish(parcel.claim, finish)
+
+    def _learn(self, answers: Answers) -> tuple[Answer | None, bool]:
+        """Let the breaker learn from answers; returns what pauses the relay, and whether that is about us."""
+        rows = {path: outcome(answer) for path, answer in answers.items()}
+        paused = next((answers[path] for path, row in rows.items() if row.outcome is Outcome.PAUSE_RELAY), None)
+        accepted = {domain_of(path) for path, row in rows.items() if row.outcome is Outcome.ACCEPTED}
+        if not paused:
+            self._breaker.serves(accepted)
+        if accepted:
+            self._breaker.accepts()
+        less = {domain_of(path): answers[path] for path, row in rows.items() if row.hint is Hint.LESS}
+        for domain, answer in less.items():
+            self._breaker.slow(answer, domain)
+        about_us = next((answers[path] for path, row in rows.items() if row.hint is Hint.US), None)
+        if about_us and not accepted and self._breaker.brakes(about_us):
+            return about_us, True
+        return paused, False
+
+
+def _popped(source: deque[Parcel], most: int) -> list[Parcel]:
+    some: list[Parcel] = []
+    while len(some) < most:
+        try:
+            some.append(source.popleft())
+        except IndexError:
+            break
+    return some
+
+
+def _is_session_end(answer: Answer) -> bool:
+    """True when a session ended before it took the letter's first command: that says nothing of the relay."""
+    is_lost = answer.met is Silence.CONNECTION_LOST or getattr(answer.met, "code", 0) == 421
+    return answer.phase is Phase.IDLE or (answer.phase is Phase.MAIL and is_lost)

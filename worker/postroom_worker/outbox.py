@@ -1,0 +1,163 @@
+"""The outbox: what attempts came to, and the windows about to open, recorded together and until the ledger answers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import TypeVar
+
+from postroom import clock
+from postroom.errors import LedgerUnavailable, UnknownLetter
+from postroom.ledger import Claim, Finish, Recipient, views
+from postroom.ledger.transitions import Window
+from postroom.reply import without_addresses
+from postroom.states import LetterState, RecipientState, letter_state
+from postroom_worker.office import Office
+
+log = logging.getLogger("postroom")
+T = TypeVar("T")
+
+_WAIT_MAX_S = 5.0
+_TOGETHER_S = 0.1
+"""How long an outcome waits at most for others to be recorded with, while the next letter is on its way."""
+_LOOKS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What became of one letter of a chunk."""
+
+    letter_id: str
+    state: str
+    """The letter's state now; for a letter that was not ours to deliver, the state that forbade it."""
+    why: str = ""
+    """The reply that decided, or the reason."""
+    next_in_ms: int = 0
+    is_ours: bool = True
+    """False when the letter was not ours to deliver."""
+
+
+class Outbox:
+    """What is to be recorded of one chunk. Safe to share between the threads that deliver it."""
+
+    def __init__(self, office: Office) -> None:
+        self._office = office
+        self._lock = Lock()
+        self._waiting: list[tuple[Claim, Finish]] = []
+        self._recorded_s = clock.steady_s()
+        self.delivered: dict[str, Delivered] = {}
+        """By letter id."""
+
+    def finish(self, claim: Claim, finish: Finish) -> None:
+        """Record what an attempt came to, soon."""
+        with self._lock:
+            self._waiting.append((claim, finish))
+            is_time = clock.steady_s() - self._recorded_s > _TOGETHER_S
+        if is_time:
+            self.flush()
+
+    def lost(self, claim: Claim) -> None:
+        """Take note that a claim was lost: another goes on with the letter."""
+        self._office.leases.end(claim)
+        self.delivered[claim.letter_id] = Delivered(claim.letter_id, "stale", "the claim was lost", is_ours=False)
+
+    def enter(self, windows: Sequence[Window]) -> list[bool]:
+        """Open windows; False for each whose claim was lost: nothing of that letter may be sent any more."""
+        return self._record(windows)
+
+    def flush(self) -> None:
+        """Record everything now."""
+        self._record(())
+
+    def _record(self, windows: Sequence[Window]) -> list[bool]:
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+            self._recorded_s = clock.steady_s()
+        if not waiting and not windows:
+            return []
+        ledger = self._office.ledger
+        kept, entered = until_recorded(lambda: ledger.record(waiting, windows))
+        for (claim, finish), is_kept in zip(waiting, kept, strict=True):
+            self._office.leases.end(claim)
+            if not is_kept:
+                until_recorded(lambda claim=claim, finish=finish: self._testify(claim, finish))  # type: ignore[misc]
+            elif finish.state is LetterState.SENT and claim.contents:
+                self._drop_contents(claim)
+            self.delivered[claim.letter_id] = Delivered(claim.letter_id, finish.state, why(finish), finish.wait_ms)
+        return entered
+
+    def _testify(self, claim: Claim, finish: Finish) -> None:
+        """The claim ran out; but if that was in the window, what the relay said is what everybody wants to know."""
+        ledger = self._office.ledger
+        for _ in range(_LOOKS):
+            try:
+                seen, recipients = views.recipients(ledger, claim.letter_id)
+            except UnknownLetter:
+                return
+            known = testimony(recipients, finish.recipients)
+            if known == list(recipients):
+                break
+            state = settled_by(seen, known)
+            event = finish.event | {"event": "testified", "state": state}
+            answer = ledger.testify(
+                claim, seen=seen, seen_recipients=recipients, state=state, recipients=known, event=event
+            )
+            if answer in ("settled", "again"):
+                log.warning("letter %s: its claim had run out, but what the relay said is recorded", claim.letter_id)
+                return
+            if answer == "nothing":
+                break
+        log.warning("letter %s: finished too late, the claim was lost", claim.letter_id)
+
+    def _drop_contents(self, claim: Claim) -> None:
+        try:
+            self._office.ledger.contents.drop(claim.letter_id, claim.contents)
+        except LedgerUnavailable as error:
+            log.warning("letter %s: its contents are dropped later (%s)", claim.letter_id, error)
+
+
+def testimony(seen: Sequence[Recipient], said: Sequence[Recipient]) -> list[Recipient]:
+    """Return the recipients as they are when a relay's late answer is heard: nobody who was accepted is open again.
+
+    Args:
+        seen: as the ledger has them.
+        said: as the late attempt left them.
+    """
+    late = {each.address: each for each in said}
+    return [
+        late[each.address]
+        if late[each.address].state is RecipientState.ACCEPTED is not each.state
+        or (late[each.address].state is RecipientState.REFUSED and each.state.is_open)
+        else each
+        for each in seen
+    ]
+
+
+def settled_by(seen: LetterState, recipients: Sequence[Recipient]) -> LetterState:
+    """Return the state of a letter after a late answer: where somebody is still open, it stays where it was."""
+    state = letter_state([each.state for each in recipients])
+    if state is not LetterState.DEFERRED or seen is LetterState.SENDING:
+        return state
+    return seen
+
+
+def until_recorded(write: Callable[[], T]) -> T:
+    """Write to the ledger, again and again until it answers: what was delivered must not be forgotten."""
+    wait_s = 0.1
+    while True:
+        try:
+            return write()
+        except LedgerUnavailable as error:
+            log.warning("an outcome waits to be recorded: %s; trying again in %.1f s", error, wait_s)
+            clock.pause(wait_s)
+            wait_s = min(2 * wait_s, _WAIT_MAX_S)
+
+
+def why(finish: Finish) -> str:
+    """Return the reply that decided, or the reason: what Flower shows. It names no address."""
+    if finish.reason:
+        return without_addresses(finish.reason)
+    worst = [each.reply for each in finish.recipients if each.state != "accepted" and each.reply]
+    return without_addresses(worst[0] if worst else str(finish.event.get("why", "")))
