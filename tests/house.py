@@ -36,6 +36,12 @@ FAST = {
 }
 
 
+def timeouts(seconds: float) -> dict[str, str]:
+    """Return the settings by which a relay is waited for no longer than this, in any phase."""
+    phases = ("GREETING", "COMMAND", "MAIL", "RCPT", "DATA", "BODY", "CONTENT")
+    return {f"POSTROOM_{phase}_TIMEOUT_S": str(seconds) for phase in phases}
+
+
 @dataclass(slots=True)
 class House:
     """Where the letters of a test live."""

@@ -250,6 +250,7 @@ _CORPUS: dict[str, Callable[[], dict[str, Any]]] = {
         ],
         "envelope_from": "<>",
     },
+    "reports asked for": lambda: {"notify": ["success", "delay"], "ret": "full", "envid": "a+b=c"},
 }
 
 

@@ -429,6 +429,18 @@ def drip(text: str, every_s: float) -> Reaction:
     return react
 
 
+def sip(every_s: float) -> Reaction:
+    """Read an octet at a time, with pauses, until the client hangs up."""
+
+    def react(session: Session) -> None:
+        while not session.relay.stopping.wait(every_s):
+            if not session.sock.recv(1):
+                break
+        raise Gone
+
+    return react
+
+
 def endless(raw: bytes) -> Reaction:
     """Send the same octets for ever."""
 

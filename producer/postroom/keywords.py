@@ -24,9 +24,13 @@ Headers = Mapping[str, str] | Iterable[tuple[str, str]]
 Pairs = tuple[tuple[str, str], ...]
 Priority = Literal["normal", "bulk"]
 OnUncertain = Literal["resend", "hold"]
+Notify = Literal["never", "success", "failure", "delay"]
+Ret = Literal["full", "headers"]
 
 PRIORITIES = ("normal", "bulk")
 POLICIES = ("resend", "hold")
+NOTICES = ("never", "success", "failure", "delay")
+RETURNS = ("full", "headers")
 KEY_MAX = 256
 HEADERS_MAX = 1000
 TAGS_MAX = 100
@@ -36,6 +40,7 @@ _BLOCK = 1024 * 1024
 _LAST_MS = 253_370_764_800_000  # the year 9999, beyond which no Date can be written
 _METHOD = re.compile(r"^METHOD:([A-Za-z-]{1,40})\s*$", re.MULTILINE | re.IGNORECASE)
 _URL = re.compile(r"(?:https://|mailto:)[^\x00-\x20\x7f-\x9f<>\ud800-\udfff\s]{1,900}")
+_ENVID = re.compile(r"[\x20-\x7e]{1,100}")
 _WORD = re.compile(r"[\w.:@+-]{1,64}", re.ASCII)
 _OF_A_PART = frozenset({"content-id", "content-description", "content-disposition"})
 
@@ -301,6 +306,31 @@ def one_of(choices: tuple[str, ...]) -> Callable[[str, str], str]:
         return value
 
     return check
+
+
+def notify(value: str | Iterable[str] | None, field: str) -> tuple[str, ...]:
+    """When reports of delivery are asked for (NOTIFY, RFC 3461 §4.1): each word once, in a fixed order."""
+    if value is None:
+        return ()
+    if isinstance(value, bytes | bytearray | Mapping) or not isinstance(value, Iterable):
+        raise invalid(field, f"it is {type(value).__name__}", "give one of its words, or a list of them")
+    check = one_of(NOTICES)
+    asked = {check(each, field) for each in ([value] if isinstance(value, str) else _at_most(TAGS_MAX, value, field))}
+    if "never" in asked and len(asked) > 1:
+        raise invalid(field, "it is never, and something else", "give 'never' alone, or leave it out")
+    return tuple(each for each in NOTICES if each in asked)
+
+
+def ret(value: str | None, field: str) -> str | None:
+    """What of the letter a report of failure returns (RET, RFC 3461 §4.3)."""
+    return None if value is None else one_of(RETURNS)(value, field)
+
+
+def envid(value: str | None, field: str) -> str | None:
+    """What reports name the letter by (ENVID, RFC 3461 §4.4)."""
+    if value is None or (isinstance(value, str) and _ENVID.fullmatch(value)):
+        return value
+    raise invalid(field, f"{shown(value)} cannot stand in a report", "use 1 to 100 printable ASCII characters")
 
 
 def key(value: str | None, field: str) -> str | None:

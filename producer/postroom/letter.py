@@ -15,7 +15,7 @@ from postroom import ready as ready_messages
 from postroom.address import Address, AddressesInput, Mailbox, ascii_domain, mailboxes
 from postroom.envelope import Envelope, forward_paths
 from postroom.errors import InvalidLetter, Problems
-from postroom.keywords import Attachment, Headers, OnUncertain, Pairs, Priority
+from postroom.keywords import Attachment, Headers, Notify, OnUncertain, Pairs, Priority, Ret
 from postroom.mime import compose, header, plain_text
 from postroom.mime.part import Part, make_mime_part
 from postroom.mime.render import joined
@@ -52,6 +52,9 @@ class Letter:
     attachments: tuple[Part, ...]
     inline: tuple[Part, ...]
     envelope_from: str | None
+    notify: tuple[Notify, ...]
+    ret: Ret | None
+    envid: str | None
     relay: str | None
     send_at_ms: int | None
     """When to send it, in milliseconds since 1970; None for at once."""
@@ -82,6 +85,9 @@ class Letter:
         text_from_html: bool = True,
         list_unsubscribe: str | Iterable[str] | None = None,
         envelope_from: str | None = None,
+        notify: Notify | Iterable[Notify] | None = None,
+        ret: Ret | None = None,
+        envid: str | None = None,
         relay: str | None = None,
         send_at: datetime | int | None = None,
         expires_in: float | timedelta | None = None,
@@ -115,6 +121,10 @@ class Letter:
             list_unsubscribe: https: and mailto: URLs to unsubscribe by; with https: at one click (RFC 8058).
             envelope_from: the reverse-path, where reports of failure return; ``""`` or ``"<>"`` for the null one; by
                 default the author's address.
+            notify: what is reported to the reverse-path: ``success``, ``failure``, ``delay``, or several of these; or
+                ``never``; by default what the relay likes (NOTIFY, RFC 3461 §4.1).
+            ret: what a report of failure returns of the letter, ``full`` or ``headers`` (RET, RFC 3461 §4.3).
+            envid: what reports name the letter by, up to 100 printable ASCII characters (ENVID, RFC 3461 §4.4).
             relay: the name of the relay to use, and no other; by default the worker chooses among those it has.
             send_at: when to send it: a datetime with a time zone, or milliseconds since 1970; by default at once.
             expires_in: seconds, or a timedelta, after which it is worthless and not sent; by default it never is.
@@ -163,6 +173,9 @@ class Letter:
         take("inline", partial(keywords.inline, max_octets=limits.letter_max), inline)
         take("ready", keywords.ready_message, ready)
         take("envelope_from", partial(keywords.reverse_path, literals=literals), envelope_from)
+        take("notify", keywords.notify, notify)
+        take("ret", keywords.ret, ret)
+        take("envid", keywords.envid, envid)
         take("relay", keywords.name_of_relay, relay)
         take("send_at_ms", keywords.moment_ms, send_at)
         take("expires_in_ms", keywords.span_ms, expires_in)
@@ -207,9 +220,10 @@ class Letter:
 
     @property
     def envelope(self) -> Envelope:
-        """The reverse-path and the forward-paths, each recipient once."""
+        """The reverse-path and the forward-paths, each recipient once, and what reports are asked for."""
         reverse_path = self.from_.address if self.envelope_from is None else self.envelope_from
-        return Envelope(reverse_path, forward_paths(mailboxes((*self.to, *self.cc, *self.bcc))))
+        recipients = forward_paths(mailboxes((*self.to, *self.cc, *self.bcc)))
+        return Envelope(reverse_path, recipients, self.notify, self.ret or "", self.envid or "")
 
     @property
     def message_id(self) -> str:

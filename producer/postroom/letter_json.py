@@ -74,6 +74,9 @@ class LetterJson(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True,
     attachments: Sequence[PartJson] = ()
     inline: Sequence[PartJson] = ()
     envelope_from: str | None = None
+    notify: Sequence[str] = ()
+    ret: str | None = None
+    envid: str | None = None
     relay: str | None = None
     send_at_ms: int | None = None
     expires_in_ms: int = 0
@@ -210,6 +213,9 @@ def _letter(letter: Letter, parts: _PartWriter, letter_id: str | None, date_ms: 
         attachments=tuple(map(parts.write, letter.attachments)),
         inline=tuple(map(parts.write, letter.inline)),
         envelope_from=letter.envelope_from,
+        notify=letter.notify,
+        ret=letter.ret,
+        envid=letter.envid,
         relay=letter.relay,
         send_at_ms=letter.send_at_ms,
         expires_in_ms=letter.expires_in_ms,

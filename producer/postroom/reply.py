@@ -15,7 +15,7 @@ class Reply:
     """What the server said."""
 
     code: int
-    """Three digits, 200 to 599."""
+    """Three digits, 200 to 599; of a program in place of a server, its exit status."""
     text: str = ""
     """The lines of the reply without codes, joined with blanks; printable characters only."""
     enhanced: str = ""

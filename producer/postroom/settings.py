@@ -89,10 +89,25 @@ class Settings:
     slow_s: float = _setting(60.0, "Seconds in which the rate of a relay that asked for less doubles again.")
     pause_first_s: float = _setting(5.0, "Seconds that a relay that is down is left alone at first.")
     pause_max_s: float = _setting(300.0, "The longest pause of a relay that is down, in seconds.")
-    connect_timeout_s: float = _setting(30.0, "Seconds to wait for a connection to the relay.")
+    connect_timeout_s: float = _setting(
+        30.0, "Seconds to resolve the relay's name and connect, all its addresses together."
+    )
     greeting_timeout_s: float = _setting(300.0, "Seconds to wait for the relay's greeting (RFC 5321 §4.5.3.2.1).")
-    command_timeout_s: float = _setting(300.0, "Seconds to wait for the reply to a command (RFC 5321 §4.5.3.2).")
-    content_timeout_s: float = _setting(600.0, "Seconds to wait for the reply to the content (RFC 5321 §4.5.3.2.6).")
+    command_timeout_s: float = _setting(
+        300.0, "Seconds to wait for the reply to EHLO, STARTTLS, AUTH and RSET, and for a TLS handshake."
+    )
+    mail_timeout_s: float = _setting(300.0, "Seconds to wait for the reply to MAIL (RFC 5321 §4.5.3.2.2).")
+    rcpt_timeout_s: float = _setting(300.0, "Seconds to wait for the reply to each RCPT (RFC 5321 §4.5.3.2.3).")
+    data_timeout_s: float = _setting(120.0, "Seconds to wait for the reply to DATA (RFC 5321 §4.5.3.2.4).")
+    body_timeout_s: float = _setting(
+        180.0, "Seconds that the relay may take for each 64 KiB of the content (RFC 5321 §4.5.3.2.5)."
+    )
+    content_timeout_s: float = _setting(
+        600.0, "Seconds to wait for the reply to the end of the content (RFC 5321 §4.5.3.2.6)."
+    )
+    program_timeout_s: float = _setting(
+        600.0, "Seconds that a program in place of a relay (`sendmail://`) may take for a letter."
+    )
     session_idle_s: float = _setting(60.0, "Seconds after which an idle SMTP session is closed.")
     sessions: int = _setting(4, "SMTP sessions with a relay that one worker process uses at once for a chunk.")
     session_letters: int = _setting(500, "Letters after which an SMTP session is closed.")

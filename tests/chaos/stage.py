@@ -13,7 +13,7 @@ from redis import Redis
 
 from chaos.proxy import Proxy, proxy
 from chaos.relay import Relay, relay
-from house import House, house
+from house import House, house, timeouts
 from postroom import LetterState
 from postroom.bell import BULK_QUEUE, QUEUE
 from postroom.ledger.record import text
@@ -29,9 +29,7 @@ SETTINGS = {
     "POSTROOM_RETRY_MAX_S": "0.6",
     "POSTROOM_PAUSE_FIRST_S": "0.2",
     "POSTROOM_PAUSE_MAX_S": "0.5",
-    "POSTROOM_GREETING_TIMEOUT_S": "1",
-    "POSTROOM_COMMAND_TIMEOUT_S": "1",
-    "POSTROOM_CONTENT_TIMEOUT_S": "1",
+    **timeouts(1),
     "POSTROOM_CONTENTS_OVER": "1000",
 }
 

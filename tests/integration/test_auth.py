@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import base64
 import logging
+from threading import Event
 from urllib.parse import quote
 
 import pytest
 
 from house import desk
-from postroom import LetterState
+from postroom import LetterState, Settings
 from postroom.ledger import views
-from scripted_relay import OFFERS, Reaction, Session, both, close, octets, say, scripted_relay
+from postroom_worker.outcome import Answer, Outcome, Phase, Silence, outcome
+from postroom_worker.relay import Relay
+from postroom_worker.smtp import auth
+from postroom_worker.smtp.session import Manner
+from postroom_worker.smtp.session import Session as Opened
+from postroom_worker.smtp.wire import SessionFailed
+from scripted_relay import OFFERS, Reaction, ScriptedRelay, Session, both, close, octets, say, scripted_relay
 
 USER, PASSWORD = "bøb@example.org", "pässwörd €:/@%&"
 CREDENTIALS = f"{quote(USER, safe='')}:{quote(PASSWORD, safe='')}"
@@ -160,3 +167,128 @@ def test_nobody_is_told_the_password(fault: str, redis_url: str, caplog: pytest.
         base64.b64encode(f"\0{USER}\0{PASSWORD}".encode()).decode(),
     }
     assert not [secret for secret in secrets for text in told if secret in text]
+
+
+# --- access tokens ----------------------------------------------------------------------------------------------------
+
+TOKEN = "ya29.SECRET-" + "aB3~_/+" * 90 + "=="
+INVALID = base64.b64encode(b'{"status": "401", "schemes": "bearer"}').decode()
+given: list[str] = []
+
+
+def token(user: str) -> str:
+    """Give a token, another one each time."""
+    given.append(user)
+    return f"{len(given)}.{TOKEN}"
+
+
+def no_token(_user: str) -> str:
+    """Fail, with a secret in the error."""
+    raise ValueError(TOKEN)
+
+
+def odd_token(_user: str) -> str:
+    """Give what would be no token, but further fields."""
+    return f"{TOKEN}\x01\x01\r\nRSET"
+
+
+def late_token(_user: str) -> str:
+    """Give one when nobody waits for it any more."""
+    Event().wait(5)
+    return TOKEN
+
+
+@pytest.fixture(autouse=True)
+def nothing_given() -> None:
+    given.clear()
+
+
+def begin(relay: ScriptedRelay, source: str = "token", **settings: str) -> Answer | None:
+    """Begin a session and end it; returns what was met if it could not begin."""
+    to = Relay.from_url(f"smtp://{quote(USER, safe='')}@127.0.0.1:{relay.port}", "google", token=f"{__name__}:{source}")
+    try:
+        Opened(to, Manner.of(Settings.from_environment(settings))).quit()
+    except SessionFailed as failed:
+        return failed.answer
+    return None
+
+
+def said(command: str) -> bytes:
+    """What an AUTH command says, decoded."""
+    return base64.b64decode(command.split(" ")[2])
+
+
+def test_a_token_is_shown_by_oauthbearer() -> None:
+    with scripted_relay({"auth": say("235 2.7.0 welcome")}, offers=["AUTH PLAIN XOAUTH2 OAUTHBEARER"]) as relay:
+        assert begin(relay) is None
+        assert relay.commands[1].startswith("AUTH OAUTHBEARER ")
+        assert said(relay.commands[1]) == (
+            f"n,a={USER},\x01host=127.0.0.1\x01port={relay.port}\x01auth=Bearer 1.{TOKEN}\x01\x01".encode()
+        )
+
+
+def test_a_user_with_a_comma_is_escaped() -> None:
+    respond = auth.oauthbearer(Relay.from_url("smtps://a%2Cb%3Dc@h", token="x:y"), "t")
+    assert respond(b"") == b"n,a=a=2Cb=3Dc,\x01host=h\x01port=465\x01auth=Bearer t\x01\x01"
+
+
+def test_a_token_is_shown_by_xoauth2() -> None:
+    with scripted_relay({"auth": say("235 2.7.0 welcome")}, offers=["AUTH PLAIN XOAUTH2"]) as relay:
+        assert begin(relay) is None
+        assert relay.commands[1].startswith("AUTH XOAUTH2 ")
+        assert said(relay.commands[1]) == f"user={USER}\x01auth=Bearer 1.{TOKEN}\x01\x01".encode()
+
+
+def test_each_session_has_a_token_of_its_own() -> None:
+    with scripted_relay({"auth": say("235 2.7.0 welcome")}, offers=["AUTH XOAUTH2"]) as relay:
+        assert [begin(relay), begin(relay)] == [None, None]
+        assert given == [USER, USER]
+        assert [said(each)[-len(TOKEN) - 4 :][:2] for each in relay.commands if "AUTH" in each] == [b"1.", b"2."]
+
+
+@pytest.mark.parametrize(("mechanism", "answer"), [("XOAUTH2", ""), ("OAUTHBEARER", "AQ==")])
+def test_a_challenge_that_tells_of_an_error_is_answered_and_the_refusal_read(mechanism: str, answer: str) -> None:
+    def refuse(session: Session) -> None:
+        say(f"334 {INVALID}")(session)
+        session.commands.append(session.read_line())
+        say("535 5.7.8 Username and Password not accepted")(session)
+
+    with scripted_relay({"auth": refuse}, offers=[f"AUTH {mechanism}"]) as relay:
+        found = begin(relay)
+        assert relay.commands[2] == answer
+    assert str(found) == "535 5.7.8 Username and Password not accepted"
+    assert found is not None
+    assert (outcome(found).outcome, outcome(found).alert) == (Outcome.PAUSE_RELAY, True)
+
+
+def test_a_token_is_no_password_for_other_mechanisms() -> None:
+    with scripted_relay(offers=["AUTH PLAIN LOGIN CRAM-MD5"]) as relay:
+        assert str(begin(relay)) == "not-offered at auth: offered: PLAIN LOGIN CRAM-MD5"
+        assert given == []
+        assert set(relay.verbs) <= {"EHLO", "QUIT"}
+
+
+@pytest.mark.parametrize("source", ["no_token", "odd_token", "late_token"])
+def test_without_a_token_nothing_is_said_and_the_relay_pauses(source: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with scripted_relay(offers=["AUTH XOAUTH2"]) as relay:
+        found = begin(relay, source, POSTROOM_CONNECT_TIMEOUT_S="0.2")
+        assert "AUTH" not in relay.verbs
+    assert found is not None
+    assert (found.phase, found.met) == (Phase.AUTH, Silence.NO_TOKEN)
+    assert f"{__name__}:{source}" in found.detail
+    assert (outcome(found).outcome, outcome(found).alert) == (Outcome.PAUSE_RELAY, True)
+    assert "SECRET" not in f"{found!r} {caplog.text}"
+
+
+@pytest.mark.parametrize("reaction", [echo, echo_raw, say(f"535 5.7.8 not 1.{TOKEN}")])
+def test_nobody_is_told_the_token(reaction: Reaction, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with scripted_relay({"auth": reaction}, offers=["AUTH XOAUTH2"]) as relay:
+        found = begin(relay)
+        command = relay.commands[1]
+    assert found is not None
+    assert given == [USER]
+    shown = f"{found!r} {found} {caplog.text}"
+    assert "SECRET" not in shown
+    assert command.split(" ")[2][:100] not in shown

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from house import Desk, desk
+from house import Desk, desk, timeouts
 from postroom import InvalidSettings, LetterState, RecipientState
 from postroom_worker.dev.server import wait_until
 from scripted_relay import (
@@ -99,9 +99,8 @@ def test_a_reply_without_end_is_cut_off(step: str, raw: bytes, redis_url: str) -
 
 @pytest.mark.parametrize("step", ["connect", "ehlo", "mail", "content"])
 def test_a_relay_that_says_an_octet_now_and_then_is_not_waited_for(step: str, redis_url: str) -> None:
-    names = ["POSTROOM_GREETING_TIMEOUT_S", "POSTROOM_COMMAND_TIMEOUT_S", "POSTROOM_CONTENT_TIMEOUT_S"]
     slow: Reaction = drip("250-" + "x" * 10_000, every_s=0.1)
-    with scripted_relay({step: slow}) as relay, desk(redis_url, relay.url, **dict.fromkeys(names, "0.5")) as here:
+    with scripted_relay({step: slow}) as relay, desk(redis_url, relay.url, **timeouts(0.5)) as here:
         status = here.deliver(here.accept("ann@example.com"))
     assert status.state is LetterState.DEFERRED
     assert "timeout" in status.recipients["ann@example.com"].reply

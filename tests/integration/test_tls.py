@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,7 +13,11 @@ import pytest
 import trustme
 
 from house import Desk, desk
-from postroom import LetterState
+from postroom import LetterState, Settings
+from postroom_worker.relay import Relay
+from postroom_worker.smtp import session as opened
+from postroom_worker.smtp.session import Manner
+from postroom_worker.smtp.wire import SessionFailed
 from scripted_relay import OFFERS, Script, ScriptedRelay, Session, both, octets, say, scripted_relay
 
 SCHEMES = ["smtps", "smtp+starttls"]
@@ -205,3 +210,23 @@ def test_on_loopback_and_on_demand_alone_letters_go_in_the_clear(redis_url: str)
             with desk(redis_url, f"{scheme}://127.0.0.1:{relay.port}") as here:
                 assert here.deliver(here.accept("ann@example.com")).state is LetterState.SENT
     assert not any(session.is_encrypted for session in relay.sessions)
+
+
+def test_a_relay_may_have_authorities_certificate_and_name_of_its_own() -> None:
+    authority, ours = trustme.CA(), trustme.CA()
+    with (
+        scripted_relay() as relay,
+        authority.cert_pem.tempfile() as ca_file,
+        ours.issue_cert("worker.example.org").private_key_and_cert_chain_pem.tempfile() as certificate,
+    ):
+        tls = relay.use_tls(implicit=True)
+        authority.issue_cert("127.0.0.1").configure_cert(tls)
+        ours.configure_trust(tls)
+        tls.verify_mode = ssl.CERT_REQUIRED
+        plain = Relay.from_url(f"smtps://127.0.0.1:{relay.port}")
+        own = replace(plain, ca_file=ca_file, certificate=certificate, ehlo_name="news.example.org")
+        manner = Manner.of(Settings(ehlo_name="mail.example.org", ca_file="/nowhere", certificate="/nowhere"))
+        opened.Session(own, manner).quit()
+        assert relay.commands[0].lower() == "ehlo news.example.org"
+        with pytest.raises(SessionFailed, match="POSTROOM_CA_FILE"):
+            opened.Session(plain, manner)

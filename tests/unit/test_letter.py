@@ -486,6 +486,16 @@ def test_recipients_keep_their_order_to_cc_bcc_and_groups_are_opened() -> None:
     assert made.envelope.recipients == tuple(f"{each}@example.com" for each in "badce")
 
 
+def test_reports_are_asked_for_in_the_envelope() -> None:
+    asked = letter(notify=["failure", "delay", "failure"], ret="headers", envid="invoice 117").envelope
+    assert (asked.notify, asked.ret, asked.envid) == (("failure", "delay"), "headers", "invoice 117")
+    assert letter(notify="never").envelope.notify == ("never",)
+    assert letter(notify=[]).envelope.notify == ()
+    plain = letter().envelope
+    assert (plain.notify, plain.ret, plain.envid) == ((), "", "")
+    assert letter(envid=" " + "~" * 99).envid == " " + "~" * 99
+
+
 def test_a_domain_is_the_same_in_header_and_envelope() -> None:
     made = letter("ann@Faß.example")
     assert made.envelope.recipients == ("ann@xn--fa-hia.example",)
@@ -504,6 +514,7 @@ def test_what_is_not_said_is_plain() -> None:
     made = letter()
     assert (made.send_at_ms, made.expires_in_ms, made.priority, made.tags) == (None, 0, "normal", ())
     assert (made.idempotency_key, made.on_uncertain, made.relay, made.envelope_from) == (None, "resend", None, None)
+    assert (made.notify, made.ret, made.envid) == ((), None, None)
 
 
 @pytest.mark.parametrize(
@@ -603,6 +614,9 @@ def test_json_gives_every_keyword_back() -> None:
         inline={"logo": ("logo.png", PICTURE)},
         list_unsubscribe="https://example.org/u",
         envelope_from="<>",
+        notify=["failure", "success"],
+        ret="headers",
+        envid="invoice 117+~",
         relay="second",
         send_at=datetime(2090, 1, 1, tzinfo=UTC),
         expires_in=90,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -111,3 +112,11 @@ def test_an_operator_is_alerted_only_of_a_relay_that_is_paused() -> None:
 )
 def test_an_answer_reads_as_what_was_said_or_what_happened(answer: Answer, text: str) -> None:
     assert str(answer) == text
+
+
+def test_of_a_program_only_its_success_accepts_and_only_what_it_says_of_the_letter_refuses() -> None:
+    found = {status: of(Phase.PROGRAM, Reply(status)) for status in range(256)}
+    assert [status for status in found if found[status] is Outcome.ACCEPTED] == [os.EX_OK]
+    refusals = [os.EX_DATAERR, os.EX_NOUSER, os.EX_NOHOST]
+    assert [status for status in found if found[status] is Outcome.REFUSED] == refusals
+    assert Outcome.UNCERTAIN not in found.values()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
+from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,8 +18,9 @@ from postroom import InvalidSettings, Settings
 from postroom.settings import process_settings
 from postroom_worker.app import app
 from postroom_worker.relay import Limits, Relay, Security
-from postroom_worker.relay_file import _limits, read_relays
+from postroom_worker.relay_file import _Entry, _limits, read_relays
 
+PAGE = (Path(__file__).parents[2] / "docs" / "relays.md").read_text("utf-8")
 MAIN = '[relays.main]\nurl = "smtps://mail.example.org"\n'
 
 
@@ -199,8 +202,9 @@ def test_a_program_has_its_own_arguments(arguments: str, found: tuple[str, ...],
 )
 def test_what_cannot_be_read_is_refused_by_relay_and_key(lines: str, key: str, folder: Path) -> None:
     message = problem(folder, f"{MAIN.replace('main', 'good')}[relays.main]\n{lines}\n")
-    assert "relay main: " in message
-    assert key in message.partition("relay main: ")[2]
+    told = message.removeprefix(f"POSTROOM_RELAYS, {folder / 'relays.toml'}: ")
+    assert told.count("relay main") == 1
+    assert key in told
 
 
 @pytest.mark.parametrize(
@@ -232,6 +236,17 @@ def test_a_file_that_is_not_there_or_not_utf_8_is_refused(tmp_path: Path) -> Non
     (tmp_path / "relays.toml").write_bytes(b"\xff")
     with pytest.raises(InvalidSettings, match="POSTROOM_RELAYS"):
         read_relays(Settings(relays=str(tmp_path / "relays.toml")))
+
+
+def test_the_example_of_the_docs_can_be_read(folder: Path) -> None:
+    example = PAGE.partition("```toml\n")[2].partition("```")[0]
+    local = example.replace("/run/secrets/smtp", "password").replace("our_tokens:newsletter", f"{__name__}:token")
+    assert [each.name for each in read(folder, local)] == ["primary", "newsletter", "spare"]
+
+
+def test_the_docs_tell_of_every_key() -> None:
+    told = set(re.findall(r"`(\w+)`", "".join(line for line in PAGE.splitlines() if line.startswith("| `"))))
+    assert told >= {*_Entry.__struct_fields__, *(each.name for each in fields(Limits))}
 
 
 def test_a_worker_whose_relays_cannot_be_read_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from postroom.reply import Reply
 
 
 class Phase(StrEnum):
-    """Where in the session a reply was met."""
+    """Where a reply was met."""
 
     CONNECT = "connect"
     EHLO = "ehlo"
@@ -25,6 +25,8 @@ class Phase(StrEnum):
     DATA = "data"
     BODY = "body"
     CONTENT = "content"
+    PROGRAM = "program"
+    """A run of a local program, in place of a session."""
 
 
 class Silence(StrEnum):
@@ -33,6 +35,7 @@ class Silence(StrEnum):
     NO_CONNECTION = "no-connection"
     NOT_OFFERED = "not-offered"
     TLS_ERROR = "tls-error"
+    NO_TOKEN = "no-token"  # noqa: S105
     CONNECTION_LOST = "connection-lost"
     TIMEOUT = "timeout"
     MALFORMED = "malformed"

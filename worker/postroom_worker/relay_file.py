@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -17,6 +18,8 @@ from postroom.keywords import word
 from postroom.settings import Settings, secret_variable
 from postroom_worker.access_token import token_source
 from postroom_worker.relay import EHLO_NAME, Limits, Relay
+
+T = TypeVar("T")
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _LIMITS: Final = frozenset(each.name for each in fields(Limits))
@@ -79,39 +82,47 @@ def _single(settings: Settings) -> Relay:
 
 
 def _relay(path: Path, name: str, table: object) -> Relay:
+    folder = path.parent
+    with _told_of(f"POSTROOM_RELAYS, {path}"):
+        with _told_of(f"relay {name}"):
+            entry = msgspec.convert(table, _Entry)
+            password = _password(folder, entry)
+            _of(entry.token, "token", token_source)
+        relay = Relay.from_url(entry.url, name, password=password, token=entry.token)
+        with _told_of(f"relay {name}"):
+            return replace(
+                relay,
+                program=_program(relay, entry),
+                limits=_limits(entry.limits, "limits"),
+                domains=_domains(entry.domains),
+                senders=_some(entry.senders, "senders", ascii_domain),
+                tags=_some(entry.tags, "tags", word),
+                ca_file=_file(folder, entry.ca_file, "ca_file"),
+                certificate=_file(folder, entry.certificate, "certificate"),
+                ehlo_name=_ehlo_name(entry.ehlo_name),
+            )
+
+
+@contextmanager
+def _told_of(what: str) -> Iterator[None]:
+    """What is wrong inside is told of this."""
     try:
-        entry = msgspec.convert(table, _Entry)
-        relay = _with_credentials(path.parent, name, entry)
-        return replace(
-            relay,
-            program=_program(relay, entry),
-            limits=_limits(entry.limits, "limits"),
-            domains=_domains(entry.domains),
-            senders=_some(entry.senders, "senders", ascii_domain),
-            tags=_some(entry.tags, "tags", word),
-            ca_file=_file(path.parent, entry.ca_file, "ca_file"),
-            certificate=_file(path.parent, entry.certificate, "certificate"),
-            ehlo_name=_ehlo_name(entry.ehlo_name),
-        )
+        yield
     except (InvalidSettings, InvalidLetter, msgspec.ValidationError) as error:
-        raise _invalid(path, f"relay {name}: {error}") from None
+        raise InvalidSettings(f"{what}: {error}") from None
 
 
-def _with_credentials(folder: Path, name: str, entry: _Entry) -> Relay:
+def _password(folder: Path, entry: _Entry) -> str:
     if entry.password_file and entry.password_env:
         raise InvalidSettings("password_file and password_env are given: give one")
-    password = _of(entry.password_env, "password_env", secret_variable)
-    password += _of(entry.password_file, "password_file", lambda file: _first_line(folder / file))
-    _of(entry.token, "token", token_source)
-    return Relay.from_url(entry.url, name, password=password, token=entry.token)
+    of_variable = _of(entry.password_env, "password_env", secret_variable)
+    return of_variable or _of(entry.password_file, "password_file", lambda file: _first_line(folder / file))
 
 
-def _of(value: str, key: str, read: Callable[[str], Any]) -> Any:
-    """What is read by the value of a key that may be empty; what is wrong with it is the key's."""
-    try:
+def _of(value: str, key: str, read: Callable[[str], T]) -> T | str:
+    """What is read by the value of a key, which may be empty."""
+    with _told_of(key):
         return read(value) if value else ""
-    except InvalidSettings as error:
-        raise InvalidSettings(f"{key}: {error}") from None
 
 
 def _first_line(file: Path) -> str:
@@ -148,10 +159,8 @@ def _limits(table: object, key: str) -> Limits:
     if isinstance(table, dict) and not table.keys() <= _LIMITS:
         unknown = ", ".join(sorted(table.keys() - _LIMITS))
         raise InvalidSettings(f"{key}: {unknown} is no limit; use {', '.join(sorted(_LIMITS))}")
-    try:
+    with _told_of(key):
         limits = msgspec.convert(table, Limits)
-    except msgspec.ValidationError as error:
-        raise InvalidSettings(f"{key}: {error}") from None
     for name in _LIMITS:
         if not 0 <= getattr(limits, name) < math.inf:
             raise InvalidSettings(f"{key}: {name} has to be a number of 0 or more; 0 sets no limit")

@@ -6,7 +6,8 @@ import contextlib
 import smtplib
 import socket
 import ssl
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Self, cast
 
@@ -17,11 +18,14 @@ from postroom.settings import Settings
 from postroom_worker.outcome import Phase, Silence
 from postroom_worker.relay import EHLO_NAME, Relay, Security
 from postroom_worker.smtp import auth
+from postroom_worker.smtp.connecting import connect
 from postroom_worker.smtp.wire import SessionFailed, Wire
 
 _AUTH_STEPS = 4
 _COMMAND_MAX = 2048  # octets; RFC 5321 §4.5.3.1.4 has 512, to which extensions add
 _AUTH_MAX = 12_288  # octets; RFC 4954 §4
+_SECRET_SHOWN_BY = 16  # characters
+_QUIT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +36,8 @@ class Manner:
     ca_file: str
     certificate: str
     connect_s: float
-    greeting_s: float
-    command_s: float
-    content_s: float
+    timeouts_s: Mapping[Phase, float]
+    """How long we wait in each phase (RFC 5321 §4.5.3.2); for the greeting, that is `CONNECT`."""
 
     @classmethod
     def of(cls, settings: Settings) -> Manner:
@@ -46,14 +49,23 @@ class Manner:
         ehlo_name = settings.ehlo_name or _own_name()
         if not EHLO_NAME.fullmatch(ehlo_name):
             raise InvalidSettings("POSTROOM_EHLO_NAME has to be a host name, or an address in brackets")
-        return cls(
-            ehlo_name,
-            settings.ca_file,
-            settings.certificate,
-            settings.connect_timeout_s,
-            settings.greeting_timeout_s,
-            settings.command_timeout_s,
-            settings.content_timeout_s,
+        timeouts_s = dict.fromkeys(Phase, settings.command_timeout_s) | {
+            Phase.CONNECT: settings.greeting_timeout_s,
+            Phase.MAIL: settings.mail_timeout_s,
+            Phase.RCPT: settings.rcpt_timeout_s,
+            Phase.DATA: settings.data_timeout_s,
+            Phase.BODY: settings.body_timeout_s,
+            Phase.CONTENT: settings.content_timeout_s,
+        }
+        return cls(ehlo_name, settings.ca_file, settings.certificate, settings.connect_timeout_s, timeouts_s)
+
+    def towards(self, relay: Relay) -> Manner:
+        """Return how we behave towards one relay, which may have something of its own."""
+        return replace(
+            self,
+            ehlo_name=relay.ehlo_name or self.ehlo_name,
+            ca_file=relay.ca_file or self.ca_file,
+            certificate=relay.certificate or self.certificate,
         )
 
 
@@ -68,10 +80,11 @@ class _Connection(smtplib.SMTP):
         super().__init__(local_hostname=manner.ehlo_name, timeout=manner.connect_s)
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
-        sock: socket.socket = super()._get_socket(host, port, timeout)  # type: ignore[misc]
+        sock = connect(host, port, timeout)
         if self.implicit_tls is None:
             return sock
         self.phase = Phase.STARTTLS
+        sock.settimeout(self.manner.timeouts_s[self.phase])  # for the whole handshake
         tls = self.implicit_tls.wrap_socket(sock, server_hostname=host)
         self.phase = Phase.CONNECT
         return tls
@@ -83,26 +96,22 @@ class _Connection(smtplib.SMTP):
             self.file = Wire(cast("socket.socket", self.sock))
         return cast("Wire", self.file)
 
-    def read(self, phase: Phase, timeout_s: float) -> Reply:
-        """Read a reply."""
-        return self.wire.read_reply(phase, timeout_s)
-
     def getreply(self) -> tuple[int, bytes]:
-        timeout_s = self.manner.greeting_s if self.phase is Phase.CONNECT else self.manner.command_s
+        timeout_s = self.manner.timeouts_s[self.phase]
         if self.phase is not Phase.EHLO:
-            reply = self.read(self.phase, timeout_s)
+            reply = self.wire.read_reply(self.phase, timeout_s)
             if self.phase is Phase.STARTTLS:
                 if self.wire.has_leftover:
                     # Whoever wrote this may be no part of the encrypted session: it is never believed (CVE-2011-0411).
                     raise SessionFailed(Phase.STARTTLS, Silence.MALFORMED, "more than the reply came in the clear")
-                self.wire.sock.settimeout(timeout_s)  # for the handshake
+                self.wire.sock.settimeout(timeout_s)  # for the whole handshake
             return reply.code, str(reply).encode()
         reply, lines = self.wire.read_lines(self.phase, timeout_s)
         return reply.code, "\n".join(lines).encode()
 
     def send(self, s: bytes | str) -> None:  # type: ignore[override]
         octets = s.encode("ascii") if isinstance(s, str) else s
-        self.wire.write(octets, self.phase, self.manner.command_s)
+        self.wire.write(octets, self.phase, self.manner.timeouts_s[self.phase])
 
 
 class Session:
@@ -115,7 +124,7 @@ class Session:
             SessionFailed: the relay cannot be reached, or does not let us in.
         """
         self.relay = relay
-        self.manner = manner
+        self.manner = manner.towards(relay)
         self.letters = 0
         """Transactions begun in it."""
         self.sent = 0
@@ -126,8 +135,8 @@ class Session:
         """When it was last used, by the steady clock."""
         self.is_usable = True
         """False once it is out of step: then it serves no further letter."""
-        context = _tls(manner) if relay.security is not Security.NONE else None
-        self._smtp = _Connection(manner, context if relay.security is Security.TLS else None)
+        context = _tls(self.manner) if relay.security is not Security.NONE else None
+        self._smtp = _Connection(self.manner, context if relay.security is Security.TLS else None)
         try:
             self._begin(context)
         except SessionFailed:
@@ -139,8 +148,7 @@ class Session:
         except (OSError, smtplib.SMTPException, ValueError) as error:
             self.close()
             what = f"{relay.host}:{relay.port}: {error}"
-            silence = Silence.NO_CONNECTION if self._smtp.phase is Phase.CONNECT else Silence.CONNECTION_LOST
-            raise SessionFailed(self._smtp.phase, silence, what) from None
+            raise SessionFailed(self._smtp.phase, _silence(self._smtp.phase, error), what) from None
 
     def __enter__(self) -> Self:
         return self
@@ -180,29 +188,36 @@ class Session:
             raise SessionFailed(Phase.EHLO, Reply.of(code, text.decode("utf-8", "replace").splitlines()))
 
     def _authenticate(self) -> None:
+        relay = self.relay
         offered = self.features.get("auth", "").upper().split()
-        mechanism = auth.choose(offered, encrypted=self.relay.security is not Security.NONE)
+        is_encrypted = relay.security is not Security.NONE
+        mechanism = auth.choose(offered, encrypted=is_encrypted, by_token=bool(relay.token))
         if mechanism is None:
             raise SessionFailed(Phase.AUTH, Silence.NOT_OFFERED, f"offered: {' '.join(offered) or 'nothing'}")
-        respond = auth.responder(mechanism, self.relay.user, self.relay.password)
+        try:
+            secret = auth.secret_of(relay, self.manner.connect_s)
+        except auth.NoToken as error:
+            raise SessionFailed(Phase.AUTH, Silence.NO_TOKEN, str(error)) from None
+        respond = auth.responder(mechanism, relay, secret)
         line = auth.initial(mechanism, respond)
         for _ in range(_AUTH_STEPS):
-            reply = self._say_secret(line)
+            reply = self._say_secret(line, secret)
             if reply.code != 334:
                 break
             line = auth.encoded(respond(auth.challenge_of(reply.text)))
         if reply.code != 235:
             raise SessionFailed(Phase.AUTH, reply)
 
-    def _say_secret(self, line: str) -> Reply:
+    def _say_secret(self, line: str, secret: str) -> Reply:
         """As `ask`; but a relay that repeats what it was told, as some do, is not quoted."""
         self.write(command(line, _AUTH_MAX), Phase.AUTH)
         try:
             reply = self.read(Phase.AUTH)
         except SessionFailed as failed:
             raise SessionFailed(Phase.AUTH, failed.answer.met) from None
-        secrets = (line.rpartition(" ")[2], self.relay.password)
-        return Reply(reply.code, "", reply.enhanced) if any(each in reply.text for each in secrets if each) else reply
+        # By its beginning: what it repeats may be cut.
+        beginnings = [each[:_SECRET_SHOWN_BY] for each in (line.rpartition(" ")[2], secret) if each]
+        return Reply(reply.code, "", reply.enhanced) if any(each in reply.text for each in beginnings) else reply
 
     @property
     def features(self) -> dict[str, str]:
@@ -213,13 +228,13 @@ class Session:
         """Write octets as they are."""
         wire = self._smtp.wire
         try:
-            wire.write(octets, phase, self.manner.command_s)
+            wire.write(octets, phase, self.manner.timeouts_s[phase])
         finally:
             self.sent += wire.written
 
     def read(self, phase: Phase) -> Reply:
         """Read the next reply."""
-        return self._smtp.read(phase, self.manner.content_s if phase is Phase.CONTENT else self.manner.command_s)
+        return self._smtp.wire.read_reply(phase, self.manner.timeouts_s[phase])
 
     def ask(self, phase: Phase, line: str) -> Reply:
         """Write one command and read its reply."""
@@ -242,8 +257,8 @@ class Session:
         """Say QUIT and close. Whatever it answers, or not: what was accepted stays accepted."""
         if self.is_usable:
             with contextlib.suppress(SessionFailed):
-                self._smtp.wire.write(command("QUIT"), Phase.IDLE, 5)
-                self._smtp.read(Phase.IDLE, 5)
+                self._smtp.wire.write(command("QUIT"), Phase.IDLE, _QUIT_S)
+                self._smtp.wire.read_reply(Phase.IDLE, _QUIT_S)
         self.close()
 
     def close(self) -> None:
@@ -271,10 +286,16 @@ def _tls(manner: Manner) -> ssl.SSLContext:
         if manner.certificate:
             context.load_cert_chain(manner.certificate)
     except OSError as error:
-        what = f"POSTROOM_CA_FILE or POSTROOM_CERTIFICATE cannot be used: {error}"
+        what = f"POSTROOM_CA_FILE or POSTROOM_CERTIFICATE, or those of this relay, cannot be used: {error}"
         raise SessionFailed(Phase.STARTTLS, Silence.TLS_ERROR, what) from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
+
+
+def _silence(phase: Phase, error: Exception) -> Silence:
+    if phase is Phase.CONNECT:
+        return Silence.NO_CONNECTION
+    return Silence.TIMEOUT if isinstance(error, TimeoutError) else Silence.CONNECTION_LOST
 
 
 def _reason(error: ssl.SSLError) -> str:

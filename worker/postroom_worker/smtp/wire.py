@@ -38,6 +38,10 @@ class Wire:
         self.written = 0
         """Octets of the last write that the connection took."""
         self._buffer = bytearray()
+        self._block_octets = 0
+        """Written of the present block."""
+        self._block_s = 0.0
+        """Seconds that they took."""
 
     @property
     def has_leftover(self) -> bool:
@@ -63,27 +67,45 @@ class Wire:
         Args:
             octets: what is written.
             phase: where we are, for the answer if it fails.
-            timeout_s: for each block, so that a large content has its time on a slow line (RFC 5321 §4.5.3.2.5).
+            timeout_s: for each block of 64 KiB, in however many writes, so that a large content has its time on a slow
+                line, and a relay that takes an octet a second has not (RFC 5321 §4.5.3.2.5).
 
         Raises:
             SessionFailed: the connection was lost, or they were not taken in time; `written` says how many were.
         """
         self.written = 0
         self.sock.settimeout(0)
-        view = memoryview(octets)
+        left = memoryview(octets)
         try:
-            for end in range(_WRITE_BLOCK, len(view) + _WRITE_BLOCK, _WRITE_BLOCK):
-                self._write_block(view[:end], timeout_s)
+            while left:
+                count = self._write_some(left[: _WRITE_BLOCK - self._block_octets], timeout_s)
+                self.written += count
+                left = left[count:]
         except TimeoutError:
-            raise SessionFailed(phase, Silence.TIMEOUT, f"the relay took no octets for {timeout_s:g} s") from None
+            what = f"the relay took {self._block_octets} octets in {timeout_s:g} s"
+            raise SessionFailed(phase, Silence.TIMEOUT, what) from None
         except OSError as error:
             raise SessionFailed(phase, Silence.CONNECTION_LOST, str(error)) from None
 
-    def _write_block(self, view: memoryview, timeout_s: float) -> None:
-        deadline = clock.steady_s() + timeout_s
-        while self.written < len(view):
+    def _write_some(self, octets: memoryview, timeout_s: float) -> int:
+        began_s = clock.steady_s()
+        if self._block_s >= timeout_s:
+            raise TimeoutError
+        count = self._sent(octets, began_s + timeout_s - self._block_s)
+        self._block_s += clock.steady_s() - began_s
+        self._block_octets += count
+        if self._block_octets >= _WRITE_BLOCK:
+            self._begin_block()
+        return count
+
+    def _begin_block(self) -> None:
+        self._block_octets, self._block_s = 0, 0.0
+
+    def _sent(self, octets: memoryview, deadline: float) -> int:
+        """Write as many as the connection takes, one at least."""
+        while True:
             try:
-                self.written += self.sock.send(view[self.written :])
+                return self.sock.send(octets)
             except (BlockingIOError, ssl.SSLWantWriteError):
                 self._take_in(select.POLLIN | select.POLLOUT, deadline)
             except ssl.SSLWantReadError:
@@ -119,6 +141,7 @@ class Wire:
 
     def read_lines(self, phase: Phase, timeout_s: float) -> tuple[Reply, list[str]]:
         """Read one reply, and return its lines too, without their codes: as `read_reply`."""
+        self._begin_block()
         deadline = clock.steady_s() + timeout_s
         code, lines, size = b"", [], 0
         while True:
