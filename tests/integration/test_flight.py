@@ -326,6 +326,21 @@ def test_a_letter_whose_answer_did_not_come_is_uncertain_and_what_was_not_sent_i
         assert us.taken == len(found), "what was taken is answered"
 
 
+def test_who_was_accepted_may_have_the_letter_whatever_was_said_of_another() -> None:
+    """An answer about the sender comes for the second recipient; the content is on the wire already."""
+
+    def taken(session: Seen) -> None:
+        session.take()
+        close(session)
+
+    ann, ben = "ann@example.com", "ben@example.com"
+    script = {"rcpt": only_to(ben, say("550 5.7.60 not you")), "content": for_letter(2, taken)}
+    with scripted_relay(script, offers=CHUNKED) as relay, client(relay) as us:
+        [_, _, (_, answers)] = us.transmit([letter(0), letter(1), letter(2, ann, ben)])
+        assert {path: outcome(each).outcome for path, each in answers.items()} == {ann: UNCERTAIN, ben: REFUSED}
+        assert relay.accepted[ann] == 1
+
+
 def test_of_a_flight_that_was_cut_short_only_what_was_written_is_uncertain() -> None:
     """The relay stops reading, and hangs up, while the letters are being written."""
     letters = [letter(number, size=30_000) for number in range(9)]

@@ -92,7 +92,10 @@ class Transaction:
     def abandon(self, answer: Answer) -> None:
         """Answer for a session that cannot go on: what the relay cannot have taken is never uncertain."""
         if self.is_ended:
-            self.decide(Answer(Phase.CONTENT, answer.met, answer.detail))
+            # Whoever was accepted may have the letter, whatever was said of the others.
+            answer = Answer(Phase.CONTENT, answer.met, answer.detail)
+            self.answers |= dict.fromkeys(self.accepted, answer)
+            self.decide(answer)
         elif self.is_ahead or not self.is_begun:
             # Nothing that seemed to be said of it is sure to be: it is tried again at no cost, and first in a session.
             self.answers = dict(self.wording.lacking)
@@ -233,8 +236,7 @@ class Transaction:
                 self.is_to_repeat = reply.code == 555 and bool(self.wording.options)
         reply = read(Phase.CONTENT)
         if reply.code in _NOT_KNOWN and self.accepted and not self.is_decided:
-            # It knew the command before. What comes next is nobody's for certain.
-            self.decide(Answer(Phase.BODY, Silence.MALFORMED, f"BDAT was answered {reply.code}"))
+            # It knew the command before: we are out of step.
             raise SessionFailed(Phase.IDLE, Silence.MALFORMED, f"BDAT was answered {reply.code}")
         self.hear_end(reply)
         self.is_ahead = False
