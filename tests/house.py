@@ -13,7 +13,7 @@ from typing import Any
 
 from postroom import Letter, LetterState, LetterStatus, Part, Postroom, Receipt, Settings
 from postroom.address import AddressesInput
-from postroom.bell import BULK_QUEUE, QUEUE
+from postroom.broker import BULK_QUEUE, QUEUE
 from postroom.ledger import Ledger, open_ledger
 from postroom.ledger.views import account, bell
 from postroom.sending import new_letter

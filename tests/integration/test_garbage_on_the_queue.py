@@ -9,7 +9,8 @@ from typing import Any
 
 from house import House, NewHouse
 from postroom import LetterState
-from postroom.bell import ACCEPT, BULK_QUEUE, DELIVER, QUEUE, publisher
+from postroom.bell import ACCEPT, DELIVER, publisher
+from postroom.broker import BULK_QUEUE, QUEUE
 from postroom.ledger import views
 from postroom_worker.dev.server import wait_until
 

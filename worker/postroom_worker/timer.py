@@ -33,7 +33,7 @@ class Timer(bootsteps.StartStopStep):
     def start(self, parent: Any) -> None:
         """Begin to look at the schedule."""
         settings = process_settings()
-        ledger, bells = open_ledger(settings), Bells(parent.app)
+        ledger, bells = open_ledger(settings), Bells.of(settings)
         early_ms = ledger.times.bell_ms - ledger.times.bell_ms // _LOST_BELL_PART
         self._entry = parent.timer.call_repeatedly(settings.timer_s, tick, (ledger, bells, early_ms))
 
