@@ -6,6 +6,7 @@ import logging
 import random
 from collections import deque
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from postroom.errors import LedgerUnavailable
 from postroom.ledger.transitions import Window
@@ -130,7 +131,7 @@ class Lane:
             answers = program.submit(
                 self._relay,
                 submission,
-                lambda submission=submission: self._enter([submission])[0],
+                partial(self._enter_alone, submission),
                 self._office.settings.program_timeout_s,
             )
             self._answered(submission, answers)
@@ -185,6 +186,9 @@ class Lane:
             if not is_ours:
                 self._withheld[submission] = ""
         return [each not in self._withheld for each in submissions]
+
+    def _enter_alone(self, submission: Submission) -> bool:
+        return self._enter([submission])[0]
 
     def _answered(self, submission: Submission, answers: Answers) -> None:
         parcel = self._under_way.pop(submission)
