@@ -20,7 +20,7 @@ def environment(*packages: str) -> dict[str, str]:
     model = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     return {
         "command": shlex.join(sys.orig_argv),
-        "commit": commit(),
+        "commit": said("git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "cpu": f"{model[0].partition(': ')[2] if model else platform.processor()}, {os.cpu_count()} cores",
         "load": f"{os.getloadavg()[0]:.1f}",
@@ -29,10 +29,9 @@ def environment(*packages: str) -> dict[str, str]:
     }
 
 
-def commit() -> str:
-    """Return the commit that is checked out, and whether something is changed."""
+def said(*command: str) -> str:
+    """Return what a program says of itself, or that it is not to be had."""
     try:
-        git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
-        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return "none"

@@ -25,7 +25,7 @@ def running(
     Args:
         command: its command line.
         log: what it says goes to files of this name, ``.out`` and ``.err``.
-        variables: of its environment, beside those of ours.
+        variables: of its environment, beside those of ours that are no settings of Postroom.
         folder: where it runs.
         talks: standard input and output are pipes to us.
 
@@ -37,7 +37,7 @@ def running(
             process = subprocess.Popen(
                 shlex.split(command),
                 cwd=folder,
-                env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **variables},
+                env={**_ours(), **variables},
                 text=True,
                 stdin=subprocess.PIPE if talks else subprocess.DEVNULL,
                 stdout=subprocess.PIPE if talks else out,
@@ -55,6 +55,11 @@ def running(
         for pipe in filter(None, (process.stdin, process.stdout)):
             with suppress(OSError):
                 pipe.close()
+
+
+def _ours() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("POSTROOM_")}
+    return {**kept, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def kill(process: subprocess.Popen[str]) -> None:

@@ -19,7 +19,7 @@ from tempfile import mkdtemp
 from typing import Any
 
 from environments import FOLDER, NotToBeHad
-from machine import environment
+from machine import environment, said
 from measure import Failed, Figures, measure
 from rows import ROWS, Row, Table
 
@@ -71,20 +71,14 @@ def count(row: Row, letters: int) -> int:
 
 
 def one_run(row: Row, given: argparse.Namespace) -> Figures:
-    """Run a row once; its folder is kept if it failed."""
+    """Run a row once, in a folder of its own, which stays if it fails."""
     runs = FOLDER / "runs"
     runs.mkdir(parents=True, exist_ok=True)
     folder = Path(mkdtemp(prefix=f"{row.name}-", dir=runs))
-    is_kept = False
-    try:
-        letters = count(row, given.letters)
-        return measure(row, letters, folder, python_sink=given.python_sink, limit_s=given.limit)
-    except Failed:
-        is_kept = True
-        raise
-    finally:
-        if not is_kept:
-            shutil.rmtree(folder)
+    letters = count(row, given.letters)
+    figures = measure(row, letters, folder, python_sink=given.python_sink, limit_s=given.limit)
+    shutil.rmtree(folder)
+    return figures
 
 
 def tables(results: Results) -> str:
@@ -161,7 +155,7 @@ def main() -> None:
         return
     # However this ends, what it started ends with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
-    told = environment(*VERSIONS)
+    told = {**environment(*VERSIONS), "node": said("node", "--version")}
     results = Results(rows, {row.name: [] for row in rows}, {})
     path = given.json or FOLDER / "run.json"
     for turn in range(1, given.turns + 1):
