@@ -221,7 +221,7 @@ ROWS = [
         environment=NODE,
         times=8,
     ),
-    ours("bulk-far", FAR, "`send_letters`, 1 session a process", "bulk", 4),
+    ours("bulk-far", FAR, "`send_letters`, 1 session a process", "bulk", 4, **{SESSIONS: "1"}),
     ours("bulk-far-4", FAR, "`send_letters`, 4 sessions a process", "bulk", 8, **{SESSIONS: "4"}),
     ours("bulk-far-16", FAR, "`send_letters`, 16 sessions a process", "bulk", 16, **{SESSIONS: "16"}),
     Row(
