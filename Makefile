@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test test-rabbitmq unit chaos lint format docs bench clean
+.PHONY: help install demo dev test test-rabbitmq unit chaos lint format docs bench composing clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 16
@@ -50,8 +50,11 @@ format: install ## mend format and style
 docs: install ## write the tables of the docs anew
 	@$(BIN)/python docs/generate.py
 
-bench: install ## what composing costs, beside the standard library
+bench: install ## letters a second, ours and the peers' (ROWS="bulk naive" for some)
+	@$(BIN)/python benchmarks/run.py $(ROWS)
+
+composing: install ## what composing costs, beside the standard library
 	@$(BIN)/python benchmarks/compose.py
 
 clean: ## remove .venv and everything that was made
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .postroom build dist
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .postroom .bench build dist
