@@ -60,7 +60,7 @@ class Bells:
         """Publish the task of one letter. Its task id is the letter's id; its arguments show no address.
 
         Raises:
-            OSError or kombu's OperationalError: the broker is away; the schedule will ring in its time.
+            kombu's OperationalError: the broker is away, or refuses; the schedule will ring in its time.
         """
         self._publish([bell.letter_id], bell.letter_id, bell.queue, bell.summary)
 
@@ -69,15 +69,23 @@ class Bells:
         self._publish(letter_ids, f"chunk-{letter_ids[0]}", queue, f"{len(letter_ids)} letters")
 
     def _publish(self, letter_ids: Sequence[str], task_id: str, queue: str, summary: str) -> None:
-        self._app.send_task(
-            DELIVER,
-            args=(list(letter_ids),),
-            task_id=task_id,
-            queue=queue,
-            argsrepr=f"({summary})",
-            kwargsrepr="",
-            ignore_result=True,
-        )
+        with self._app.producer_or_acquire() as producer:
+            try:
+                self._app.send_task(
+                    DELIVER,
+                    args=(list(letter_ids),),
+                    task_id=task_id,
+                    queue=queue,
+                    argsrepr=f"({summary})",
+                    kwargsrepr="",
+                    ignore_result=True,
+                    producer=producer,
+                )
+            except Exception as error:
+                # After a failover kombu keeps a connection that refuses every write, or raises what no broker said
+                # (AttributeError): it is dropped, and the next bell connects anew.
+                producer.connection.collect()
+                raise OperationalError(str(error)) from error
 
     def are_all_rung(self) -> bool:
         """True when no bell waits in the queues: then a letter that is not claimed soon has lost its bell.

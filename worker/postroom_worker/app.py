@@ -40,6 +40,8 @@ app.conf.update(
     broker_transport_options={**BROKER_OPTIONS, "queue_order_strategy": "priority"},
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
+    # A Redis that has become a replica, is full or busy answers with errors: no end of the connection, and none of us.
+    broker_channel_error_retry=True,
     worker_consumer="postroom_worker.consumer:Consumer",
     # No soft shutdown: it is a fixed sleep, in which finished letters are not acknowledged. On SIGTERM the warm one
     # waits for the letters in hand (`stopping` keeps that short), and whoever started us bounds it by SIGKILL.

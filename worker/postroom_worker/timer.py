@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from celery import bootsteps
@@ -10,7 +11,8 @@ from kombu.exceptions import OperationalError
 
 from postroom.bell import Bells
 from postroom.errors import LedgerUnavailable
-from postroom.ledger import Ledger, open_ledger
+from postroom.ledger import Bell, Ledger, open_ledger
+from postroom.ledger.unrung import put_back
 from postroom.settings import process_settings
 
 log = logging.getLogger("postroom")
@@ -55,10 +57,18 @@ def tick(ledger: Ledger, bells: Bells, early_ms: int) -> None:
     """
     try:
         is_idle = bells.are_all_rung()
-        for bell in ledger.release_due(_RELEASED_AT_ONCE, early_ms if is_idle else 0):
-            bells.ring(bell)
+        _ring(ledger, bells, ledger.release_due(_RELEASED_AT_ONCE, early_ms if is_idle else 0))
         ledger.forget_due(_FORGOTTEN_AT_ONCE)
     except LedgerUnavailable as error:
-        log.warning("the schedule waits: %s", error)
+        log.log(logging.ERROR if error.is_alert else logging.WARNING, "the schedule waits: %s", error)
     except (OperationalError, OSError) as error:
         log.warning("the schedule waits: the broker is away (%s)", error)
+
+
+def _ring(ledger: Ledger, bells: Bells, due: Sequence[Bell]) -> None:
+    for place, bell in enumerate(due):
+        try:
+            bells.ring(bell)
+        except OperationalError:
+            put_back(ledger, [each.letter_id for each in due[place:]])
+            raise

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
 from redis import Redis
-from redis.exceptions import NoScriptError, OutOfMemoryError
+from redis.exceptions import MasterDownError, NoScriptError, ReadOnlyError
 
 Argument = str | bytes | int
+
+_TRIES = 3
+_NO_PRIMARY = (ReadOnlyError, MasterDownError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,27 +56,36 @@ class Scripts:
     def run_all(self, calls: Sequence[Call]) -> list[Any]:
         """Run scripts in one round trip and return their answers in order.
 
-        Every script is idempotent: one that Redis did not know is loaded and run again, the others are not.
+        Every script is idempotent: those that Redis did not know, or could not run where it is no primary any more,
+        are run again; the others are not.
         """
         answers = self._round_trip(calls)
-        missing = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-        if missing:
-            for verb in {calls[place].verb for place in missing}:
-                self.redis.script_load(self._source(verb))
-            again = self._round_trip([calls[place] for place in missing])
-            for place, answer in zip(missing, again, strict=True):
+        for _ in range(_TRIES):
+            left = [place for place, answer in enumerate(answers) if isinstance(answer, (NoScriptError, *_NO_PRIMARY))]
+            if not left:
+                break
+            self._make_ready([answers[place] for place in left], {calls[place].verb for place in left})
+            for place, answer in zip(left, self._round_trip([calls[place] for place in left]), strict=True):
                 answers[place] = answer
         for answer in answers:
             if isinstance(answer, Exception):
                 raise answer
         return answers
 
+    def _make_ready(self, errors: Sequence[Exception], verbs: Iterable[str]) -> None:
+        if any(isinstance(error, _NO_PRIMARY) for error in errors):
+            # After a failover the connections that were kept lead to what is a replica now: they do not break.
+            self.redis.connection_pool.disconnect(inuse_connections=False)
+            return
+        for verb in verbs:
+            self.redis.script_load(self._source(verb))
+
     def _round_trip(self, calls: Sequence[Call]) -> list[Any]:
         if len(calls) == 1:
             call = calls[0]
             try:
                 return [self.redis.evalsha(self._digest(call.verb), len(call.keys), *call.keys, *call.arguments)]
-            except NoScriptError as error:
+            except (NoScriptError, *_NO_PRIMARY) as error:
                 return [error]
         pipeline = self.redis.pipeline(transaction=False)
         for call in calls:
@@ -93,8 +105,3 @@ class Scripts:
 @lru_cache
 def _digest(text: str) -> str:
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-
-
-def is_full(error: Exception) -> bool:
-    """True when Redis refused a write because its memory is full."""
-    return isinstance(error, OutOfMemoryError)
