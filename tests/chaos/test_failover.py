@@ -23,13 +23,13 @@ def test_a_producer_that_kept_its_connections_sends_to_the_new_primary(tmp_path:
         Redis(port=second.port) as new,
         house(tmp_path, before.url) as here,
     ):
-        new.execute_command("REPLICAOF", "127.0.0.1", first.port)
+        new.replicaof("127.0.0.1", first.port)
         here.postroom.send_letter("before@example.com", "hi")
         wait_until(lambda: new.llen(QUEUE) == 1, "the replica follows")
 
         before.target = ("127.0.0.1", second.port)
-        new.execute_command("REPLICAOF", "NO", "ONE")
-        old.execute_command("REPLICAOF", "127.0.0.1", second.port)
+        new.replicaof("NO", "ONE")
+        old.replicaof("127.0.0.1", second.port)
 
         many = [Letter(f"bulk-{each}@example.com", "hi", settings=here.postroom.settings) for each in range(2)]
         receipts = [*here.postroom.send_letters(many), here.postroom.send_letter("after@example.com", "hi")]
