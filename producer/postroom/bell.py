@@ -8,6 +8,7 @@ from typing import Any
 
 from amqp.exceptions import ChannelError
 from celery import Celery
+from kombu import Queue
 from kombu.exceptions import OperationalError
 
 from postroom.ledger import Bell
@@ -28,6 +29,11 @@ BROKER_OPTIONS = {
     "socket_keepalive": True,
     "health_check_interval": 10,
 }
+
+
+def schema_queue(schema: int) -> Queue:
+    """Return the queue of letters that older workers could not read."""
+    return Queue(f"{QUEUE}.schema-{schema}")
 
 
 @lru_cache(maxsize=8)
@@ -62,20 +68,28 @@ class Bells:
         Raises:
             kombu's OperationalError: the broker is away, or refuses; the schedule will ring in its time.
         """
-        self._publish([bell.letter_id], bell.letter_id, bell.queue, bell.summary)
+        self._publish(DELIVER, [bell.letter_id], bell.letter_id, bell.queue, bell.summary)
 
     def ring_chunk(self, letter_ids: Sequence[str], queue: str) -> None:
         """Publish one task for several letters: as `ring`; its task id begins with ``chunk-``."""
-        self._publish(letter_ids, f"chunk-{letter_ids[0]}", queue, f"{len(letter_ids)} letters")
+        self._publish(DELIVER, list(letter_ids), f"chunk-{letter_ids[0]}", queue, f"{len(letter_ids)} letters")
 
-    def _publish(self, letter_ids: Sequence[str], task_id: str, queue: str, summary: str) -> None:
+    def leave(self, letter: Any, message_id: str, schema: int) -> None:
+        """Put a letter that came over the queue into the queue of its schema: workers that can read it listen there.
+
+        Raises:
+            kombu's OperationalError: the broker is away, or refuses.
+        """
+        self._publish(ACCEPT, letter, message_id, schema_queue(schema), f"a letter of schema {schema}")
+
+    def _publish(self, task: str, argument: Any, task_id: str, queue: str | Queue, summary: str) -> None:
         with self._app.producer_or_acquire() as producer:
             try:
                 self._app.send_task(
-                    DELIVER,
-                    args=(list(letter_ids),),
+                    task,
+                    args=(argument,),
                     task_id=task_id,
-                    queue=queue,
+                    queue=queue,  # type: ignore[arg-type]  # a Queue is declared, a name has to be known
                     argsrepr=f"({summary})",
                     kwargsrepr="",
                     ignore_result=True,

@@ -110,3 +110,8 @@ class InvalidSettings(PostroomError, ValueError):
 
 class NewerSchema(PostroomError):
     """A letter was written by a newer Postroom than this one; newer workers can read it."""
+
+    def __init__(self, schema: int, known: int) -> None:
+        super().__init__(f"the letter is of schema {schema}, newer than {known}: it is left for newer workers")
+        self.schema = schema
+        """Of the letter."""

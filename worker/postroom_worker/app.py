@@ -8,7 +8,8 @@ from celery import Celery
 from celery.exceptions import CPendingDeprecationWarning
 from kombu import Queue
 
-from postroom.bell import BROKER_OPTIONS, BULK_QUEUE, QUEUE
+from postroom.bell import BROKER_OPTIONS, BULK_QUEUE, QUEUE, schema_queue
+from postroom.letter_json import SCHEMA
 from postroom.settings import process_settings
 from postroom_worker.timer import Timer
 
@@ -35,7 +36,8 @@ app.conf.update(
     accept_content=["json"],
     task_default_queue=QUEUE,
     task_create_missing_queues=False,
-    task_queues=(Queue(QUEUE), Queue(BULK_QUEUE)),
+    # The last ones hold what older workers could not read.
+    task_queues=(Queue(QUEUE), Queue(BULK_QUEUE), *map(schema_queue, range(2, SCHEMA + 1))),
     # Fresh single letters first: the order of the queues is the order they are looked at.
     broker_transport_options={**BROKER_OPTIONS, "queue_order_strategy": "priority"},
     broker_connection_retry_on_startup=True,

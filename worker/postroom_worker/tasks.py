@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from celery import Task
-from celery.exceptions import Ignore, Reject, Retry
+from celery.exceptions import Ignore, OperationalError, Reject, Retry
 from celery.signals import worker_process_shutdown, worker_shutdown
 
 from postroom import clock
@@ -42,7 +42,7 @@ def accept(self: Task[..., str], *letters: Any, **unknown: Any) -> str:
     letter = letters[0] if len(letters) == 1 and not unknown else {"arguments": letters, "keywords": unknown}
     try:
         return accept_letter(office(), Bells(app), letter, str(self.request.id))
-    except LedgerUnavailable as error:
+    except (LedgerUnavailable, OperationalError) as error:
         # This message is no bell, but the letter itself: it is put back on the queue.
         clock.pause(_AWAY_S)
         raise Reject(str(error), requeue=True) from None
