@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from celery import bootsteps
@@ -12,13 +12,17 @@ from kombu.exceptions import OperationalError
 from postroom.bell import Bells
 from postroom.errors import LedgerUnavailable
 from postroom.ledger import Bell, Ledger, open_ledger
+from postroom.ledger.clock_jump import shorten_waits
 from postroom.ledger.unrung import put_back
-from postroom.settings import process_settings
+from postroom.settings import Settings, process_settings
+from postroom.states import LetterState
 
 log = logging.getLogger("postroom")
 
 _RELEASED_AT_ONCE = 500
 _FORGOTTEN_AT_ONCE = 200
+_FAULT_WAIT_S = 60.0
+"""What a letter waits for that could not be tried, through no relay's fault."""
 _LOST_BELL_PART = 30
 """A bell whose queue is empty counts as lost after this part of `bell_s`: by default after 30 s."""
 
@@ -37,7 +41,8 @@ class Timer(bootsteps.StartStopStep):
         settings = process_settings()
         ledger, bells = open_ledger(settings), Bells(parent.app)
         early_ms = ledger.times.bell_ms - ledger.times.bell_ms // _LOST_BELL_PART
-        self._entry = parent.timer.call_repeatedly(settings.timer_s, tick, (ledger, bells, early_ms))
+        arguments = (ledger, bells, early_ms, longest_waits_ms(settings))
+        self._entry = parent.timer.call_repeatedly(settings.timer_s, tick, arguments)
 
     def stop(self, parent: Any) -> None:
         """Stop looking."""
@@ -46,7 +51,18 @@ class Timer(bootsteps.StartStopStep):
             self._entry = None
 
 
-def tick(ledger: Ledger, bells: Bells, early_ms: int) -> None:
+def longest_waits_ms(settings: Settings) -> dict[LetterState, int]:
+    """Return the longest that a letter ever waits for what is to happen next, by state; scheduled ones may for ever."""
+    deferred_s = max(settings.retry_max_s, 2 * settings.pause_max_s, _FAULT_WAIT_S)
+    waits_s = {
+        LetterState.DEFERRED: deferred_s,
+        LetterState.QUEUED: settings.bell_s,
+        LetterState.SENDING: settings.lease_s,
+    }
+    return {state: int(1000 * wait_s) for state, wait_s in waits_s.items()}
+
+
+def tick(ledger: Ledger, bells: Bells, early_ms: int, longest_ms: Mapping[LetterState, int]) -> None:
     """Look once. Never raises: what cannot be done now is done at the next look, by this worker or another.
 
     Args:
@@ -54,11 +70,14 @@ def tick(ledger: Ledger, bells: Bells, early_ms: int) -> None:
         bells: rung for what is due.
         early_ms: how much before its time a queued letter is rung for again when the queue is empty: then its bell
             was lost.
+        longest_ms: what `longest_waits_ms` gives.
     """
     try:
         is_idle = bells.are_all_rung()
         _ring(ledger, bells, ledger.release_due(_RELEASED_AT_ONCE, early_ms if is_idle else 0))
         ledger.forget_due(_FORGOTTEN_AT_ONCE)
+        if shortened := shorten_waits(ledger, longest_ms, _RELEASED_AT_ONCE):
+            log.warning("the clock of Redis went back: %d letters that it made wait longer wait from now on", shortened)
     except LedgerUnavailable as error:
         log.log(logging.ERROR if error.is_alert else logging.WARNING, "the schedule waits: %s", error)
     except (OperationalError, OSError) as error:
@@ -66,9 +85,9 @@ def tick(ledger: Ledger, bells: Bells, early_ms: int) -> None:
 
 
 def _ring(ledger: Ledger, bells: Bells, due: Sequence[Bell]) -> None:
-    for place, bell in enumerate(due):
-        try:
+    try:
+        for bell in due:
             bells.ring(bell)
-        except OperationalError:
-            put_back(ledger, [each.letter_id for each in due[place:]])
-            raise
+    except OperationalError:
+        put_back(ledger, [each.letter_id for each in due])
+        raise
