@@ -13,6 +13,7 @@ from postroom.bell import Bells
 from postroom.errors import LedgerUnavailable
 from postroom.ledger import Bell, Ledger, open_ledger
 from postroom.ledger.clock_jump import shorten_waits
+from postroom.ledger.orphans import drop_orphans
 from postroom.ledger.unrung import put_back
 from postroom.settings import Settings, process_settings
 from postroom.states import LetterState
@@ -76,6 +77,7 @@ def tick(ledger: Ledger, bells: Bells, early_ms: int, longest_ms: Mapping[Letter
         is_idle = bells.are_all_rung()
         _ring(ledger, bells, ledger.release_due(_RELEASED_AT_ONCE, early_ms if is_idle else 0))
         ledger.forget_due(_FORGOTTEN_AT_ONCE)
+        drop_orphans(ledger, _FORGOTTEN_AT_ONCE)
         if shortened := shorten_waits(ledger, longest_ms, _RELEASED_AT_ONCE):
             log.warning("the clock of Redis went back: %d letters that it made wait longer wait from now on", shortened)
     except LedgerUnavailable as error:

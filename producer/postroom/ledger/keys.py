@@ -43,6 +43,11 @@ class Keys:
         return f"{self.contents(sha256)}:letters"
 
     @staticmethod
+    def kept() -> str:
+        """What was kept for letters: ids and digests, by when it was."""
+        return "postroom:kept"
+
+    @staticmethod
     def relay_pause(relay: str) -> str:
         """Why a relay is left alone; expires when it may be used again."""
         return f"postroom:{{relay-{relay}}}:pause"
