@@ -19,16 +19,20 @@ BULK_QUEUE = "postroom.bulk"
 DELIVER = "postroom.deliver"
 ACCEPT = "postroom.accept"
 
-BROKER_OPTIONS = {
-    # Celery takes back what a worker did not acknowledge only after this long; the ledger's leases are far quicker.
-    "visibility_timeout": 900,
-    "unacked_restore_interval": 10,
-    "unacked_restore_throttle": 1,
-    "socket_timeout": 10,
-    "socket_connect_timeout": 5,
-    "socket_keepalive": True,
-    "health_check_interval": 10,
-}
+
+def broker_options(timeout_s: float) -> dict[str, Any]:
+    """Return Celery's options for the broker, which has to answer within this time when a connection is made."""
+    return {
+        # Celery takes back what a worker did not acknowledge only after this long; the ledger's leases are far quicker.
+        "visibility_timeout": 900,
+        "unacked_restore_interval": 10,
+        "unacked_restore_throttle": 1,
+        "socket_timeout": 2 * timeout_s,
+        "socket_connect_timeout": timeout_s,
+        "socket_keepalive": True,
+        # A line that swallows all and never breaks is noticed by this: a second more, and it is dropped.
+        "health_check_interval": 2 * timeout_s,
+    }
 
 
 def schema_queue(schema: int) -> Queue:
@@ -37,15 +41,15 @@ def schema_queue(schema: int) -> Queue:
 
 
 @lru_cache(maxsize=8)
-def publisher(broker: str) -> Celery:
+def publisher(broker: str, timeout_s: float = 5.0) -> Celery:
     """Return the Celery app that application code publishes bells through."""
     app = Celery("postroom", broker=broker, set_as_current=False)
     app.conf.update(
         task_serializer="json",
         accept_content=["json"],
         task_ignore_result=True,
-        broker_transport_options=BROKER_OPTIONS,
-        broker_connection_timeout=5,
+        broker_transport_options=broker_options(timeout_s),
+        broker_connection_timeout=timeout_s,
         task_publish_retry_policy={"max_retries": 1, "interval_start": 0.2},
     )
     return app
@@ -60,7 +64,7 @@ class Bells:
     @classmethod
     def of(cls, settings: Settings) -> Bells:
         """Return the bells of the broker that the settings name."""
-        return cls(publisher(settings.broker))
+        return cls(publisher(settings.broker, settings.redis_timeout_s))
 
     def ring(self, bell: Bell) -> None:
         """Publish the task of one letter. Its task id is the letter's id; its arguments show no address.

@@ -8,7 +8,7 @@ from celery import Celery
 from celery.exceptions import CPendingDeprecationWarning
 from kombu import Queue
 
-from postroom.bell import BROKER_OPTIONS, BULK_QUEUE, QUEUE, schema_queue
+from postroom.bell import BULK_QUEUE, QUEUE, broker_options, schema_queue
 from postroom.letter_json import SCHEMA
 from postroom.settings import process_settings
 from postroom_worker.timer import Timer
@@ -39,7 +39,10 @@ app.conf.update(
     # The last ones hold what older workers could not read.
     task_queues=(Queue(QUEUE), Queue(BULK_QUEUE), *map(schema_queue, range(2, SCHEMA + 1))),
     # Fresh single letters first: the order of the queues is the order they are looked at.
-    broker_transport_options={**BROKER_OPTIONS, "queue_order_strategy": "priority"},
+    broker_transport_options={
+        **broker_options(process_settings().redis_timeout_s),
+        "queue_order_strategy": "priority",
+    },
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
     # A Redis that has become a replica, is full or busy answers with errors: no end of the connection, and none of us.
