@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
@@ -14,7 +14,6 @@ from redis.exceptions import MasterDownError, NoScriptError, ReadOnlyError
 
 Argument = str | bytes | int
 
-_TRIES = 3
 _NO_PRIMARY = (ReadOnlyError, MasterDownError)
 
 
@@ -25,6 +24,8 @@ class Call:
     verb: str
     keys: Sequence[str]
     arguments: Sequence[Argument]
+    is_whole: bool = False
+    """True when the whole script is sent: what is not known yet is known from then on."""
 
 
 @lru_cache
@@ -44,7 +45,7 @@ def source(verb: str, *, may_exceed_memory: bool = False) -> str:
 
 @dataclass(slots=True)
 class Scripts:
-    """Runs scripts by their digest, and loads them again whenever Redis lost them (restart, failover, SCRIPT FLUSH)."""
+    """Runs scripts by their digest, and in whole whenever Redis lost them (restart, failover, SCRIPT FLUSH)."""
 
     redis: Redis
     _shebang: bool | None = field(default=None)
@@ -60,46 +61,40 @@ class Scripts:
         are run again; the others are not.
         """
         answers = self._round_trip(calls)
-        for _ in range(_TRIES):
-            left = [place for place, answer in enumerate(answers) if isinstance(answer, (NoScriptError, *_NO_PRIMARY))]
-            if not left:
-                break
-            self._make_ready([answers[place] for place in left], {calls[place].verb for place in left})
-            for place, answer in zip(left, self._round_trip([calls[place] for place in left]), strict=True):
+        left = [place for place, answer in enumerate(answers) if isinstance(answer, (NoScriptError, *_NO_PRIMARY))]
+        if left:
+            if any(isinstance(answers[place], _NO_PRIMARY) for place in left):
+                # After a failover the connections that were kept lead to what is a replica now: they do not break.
+                self.redis.connection_pool.disconnect(inuse_connections=False)
+            again = self._round_trip([replace(calls[place], is_whole=True) for place in left])
+            for place, answer in zip(left, again, strict=True):
                 answers[place] = answer
         for answer in answers:
             if isinstance(answer, Exception):
                 raise answer
         return answers
 
-    def _make_ready(self, errors: Sequence[Exception], verbs: Iterable[str]) -> None:
-        if any(isinstance(error, _NO_PRIMARY) for error in errors):
-            # After a failover the connections that were kept lead to what is a replica now: they do not break.
-            self.redis.connection_pool.disconnect(inuse_connections=False)
-            return
-        for verb in verbs:
-            self.redis.script_load(self._source(verb))
-
     def _round_trip(self, calls: Sequence[Call]) -> list[Any]:
         if len(calls) == 1:
-            call = calls[0]
             try:
-                return [self.redis.evalsha(self._digest(call.verb), len(call.keys), *call.keys, *call.arguments)]
+                return [self._send(self.redis, calls[0])]
             except (NoScriptError, *_NO_PRIMARY) as error:
                 return [error]
         pipeline = self.redis.pipeline(transaction=False)
         for call in calls:
-            pipeline.evalsha(self._digest(call.verb), len(call.keys), *call.keys, *call.arguments)
+            self._send(pipeline, call)
         return pipeline.execute(raise_on_error=False)
+
+    def _send(self, to: Redis, call: Call) -> Any:
+        text = self._source(call.verb)
+        run, script = (to.eval, text) if call.is_whole else (to.evalsha, _digest(text))
+        return run(script, len(call.keys), *call.keys, *call.arguments)
 
     def _source(self, verb: str) -> str:
         if self._shebang is None:
             version = str(self.redis.info("server").get("redis_version", "0"))
             self._shebang = int(version.split(".")[0]) >= 7
         return source(verb, may_exceed_memory=self._shebang)
-
-    def _digest(self, verb: str) -> str:
-        return _digest(self._source(verb))
 
 
 @lru_cache
