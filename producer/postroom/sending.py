@@ -154,6 +154,7 @@ def new_letter(letter: Letter, settings: Settings, queue: str | None = None) -> 
         subject=letter.subject or "",
         sender=letter.from_.address,
         summary=summary(recipients),
+        tags=letter.tags,
         contents=tuple(contents),
     ), contents
 

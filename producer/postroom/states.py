@@ -56,7 +56,7 @@ EDGES: Mapping[LetterState, frozenset[LetterState]] = MappingProxyType(
     {
         LetterState.SCHEDULED: frozenset({LetterState.QUEUED, LetterState.CANCELLED, LetterState.HELD}),
         LetterState.QUEUED: frozenset(
-            {LetterState.SENDING, LetterState.CANCELLED, LetterState.PARTIAL, LetterState.HELD}
+            {LetterState.SENDING, LetterState.CANCELLED, LetterState.PARTIAL, LetterState.FAILED, LetterState.HELD}
         ),
         LetterState.SENDING: frozenset(
             {
@@ -70,10 +70,16 @@ EDGES: Mapping[LetterState, frozenset[LetterState]] = MappingProxyType(
             }
         ),
         LetterState.DEFERRED: frozenset(
-            {LetterState.QUEUED, LetterState.CANCELLED, LetterState.PARTIAL, LetterState.HELD}
+            {LetterState.QUEUED, LetterState.CANCELLED, LetterState.PARTIAL, LetterState.FAILED, LetterState.HELD}
         ),
         LetterState.HELD: frozenset(
-            {LetterState.SCHEDULED, LetterState.QUEUED, LetterState.CANCELLED, LetterState.PARTIAL}
+            {
+                LetterState.SCHEDULED,
+                LetterState.QUEUED,
+                LetterState.CANCELLED,
+                LetterState.PARTIAL,
+                LetterState.FAILED,
+            }
         ),
         LetterState.PARTIAL: frozenset({LetterState.QUEUED}),
         LetterState.FAILED: frozenset({LetterState.QUEUED}),

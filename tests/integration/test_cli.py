@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from house import House, NewHouse, desk
 from postroom import LetterState, Receipt, RecipientState
 from postroom.cli import main
-from postroom.ledger import NewLetter, Recipient
+from postroom.ledger import NewLetter, Recipient, audit
 from postroom.ledger.views import account, begins_in_ms, counts
 from postroom_worker.dev.capture import greylisted, refused
 from postroom_worker.dev.server import wait_until
@@ -71,18 +71,27 @@ def state(receipt: Receipt) -> LetterState:
     return receipt.status().state
 
 
-def put(house: House, letter_id: str, *, in_state: LetterState = LetterState.FAILED, subject: str = "hi") -> None:
+def put(
+    house: House,
+    letter_id: str,
+    *,
+    in_state: LetterState = LetterState.FAILED,
+    subject: str = "hi",
+    reply: str = HOSTILE,
+    tags: tuple[str, ...] = (),
+) -> None:
     """Record a letter that is in some state already."""
     answer = house.ledger.accept(
         NewLetter(
             id=letter_id,
             letter=b"{}",
             digest=letter_id,
-            recipients=[Recipient("ann@example.com", RecipientState.REFUSED, HOSTILE, 1)],
+            recipients=[Recipient("ann@example.com", RecipientState.REFUSED, reply, 1)],
             state=in_state,
             give_up_in_ms=HOUR_S * 1000,
             queue="postroom",
             subject=subject,
+            tags=tags,
         )
     )
     assert answer == "accepted"
@@ -126,6 +135,32 @@ def test_list_shows_the_letters_of_the_states_that_are_named(settled: tuple[Hous
     assert found[1]["recipients"] == {
         "gone@example.com": {"state": "refused", "reply": "550 5.1.1 No such mailbox here", "attempts": 1}
     }
+
+
+def test_list_and_acts_find_letters_by_tag_recipient_reply_code_and_time(new_house: NewHouse) -> None:
+    here = new_house()
+    put(here, "a", tags=("spring", "news"), reply="550 5.1.1 No such mailbox")
+    put(here, "b", tags=("news",), reply="552 5.2.2 Mailbox full")
+    put(here, "c", reply="421 busy")
+
+    def ids(*filters: str) -> list[str]:
+        return sorted(each["id"] for each in objects(done(here, "list", "--json", *filters)))
+
+    assert ids("--tag", "news") == ["a", "b"]
+    assert ids("--tag", "spring", "--tag", "other") == ["a"]
+    assert ids("--code", "5xx", "--recipient", "example.com") == ["a", "b"]
+    assert ids("--code", "5.2.2") == ["b"]
+    assert ids("--recipient", "ann@example.org") == []
+    assert ids("--since", "1h") == ["a", "b", "c"]
+    assert ids("--before", "1h") == []
+    result = postroom(here, "list", "--tag", "news", "--limit", "1")
+    assert result.stderr == "the first 1 letter; --limit 0 lists them all\n"
+    result = postroom(here, "list", "--tag", "autumn", "--state", "failed", "--code", "4xx")
+    assert result.stderr == "there are no failed letters, tag autumn, code 4xx\n"
+    result = postroom(here, "purge", "--tag", "news", "--code", "5.1.x", "--yes")
+    assert result.stderr == "1 failed letter will be removed for good, content and account\n"
+    assert ids() == ["b", "c"]
+    assert done(here, "retry", "--recipient", "example.com", "--dry-run").startswith("2 letters would be sent again")
 
 
 def test_list_reads_page_by_page_and_says_when_there_is_more(new_house: NewHouse) -> None:
@@ -357,6 +392,63 @@ def test_purge_leaves_nothing_of_a_letter(settled: tuple[House, Receipt, Receipt
         assert here.ledger.redis.keys(f"*{trace}*") == []
     assert postroom(here, "purge", sent.id, "--yes").exit_code == 1
     assert state(sent) is LetterState.SENT
+
+
+def test_expire_gives_letters_up_at_once_and_retry_sends_them_after_all(
+    settled: tuple[House, Receipt, Receipt, Receipt],
+) -> None:
+    here, _, _, deferred = settled
+    assert done(here, "expire", deferred.id, "--reason", "the offer is over") == "1 letter given up\n"
+    status = deferred.status()
+    assert status.state is LetterState.FAILED
+    assert status.reason == "the offer is over"
+    given_up = status.recipients["grey@example.com"]
+    assert (given_up.state, given_up.reply) == ("expired", "451 4.7.1 Greylisted, please come back later")
+    assert "given up by" in done(here, "show", deferred.id)
+    assert postroom(here, "expire", deferred.id).exit_code == 1
+    done(here, "retry", deferred.id)
+    assert state(deferred) is LetterState.QUEUED
+
+
+def test_every_act_is_in_the_audit_list_with_who_why_and_how_many_even_of_letters_that_are_gone(
+    settled: tuple[House, Receipt, Receipt, Receipt],
+) -> None:
+    here, sent, _, deferred = settled
+    done(here, "hold", deferred.id, "--reason", "lawyers \x1b[2J")
+    postroom(here, "cancel", sent.id, deferred.id)
+    done(here, "purge", "--state", "failed", "--yes", "--reason", "asked to")
+    done(here, "retry", "--state", "cancelled", "--dry-run")
+    purge, cancel, hold = objects(done(here, "audit", "--json"))
+    assert (purge["entry"]["act"], purge["entry"]["why"], purge["entry"]["number"]) == ("purge", "asked to", 1)
+    assert purge["entry"]["letters"] == "failed letters"
+    assert re.fullmatch(r".+@.+", purge["entry"]["by"])
+    assert (cancel["end"]["done"], cancel["end"]["failed"]) == (1, 1)
+    assert cancel["entry"]["letters"] == f"{sent.id} {deferred.id}"
+    assert hold["at_ms"] <= cancel["at_ms"] <= purge["at_ms"] <= here.ledger.now_ms()
+    lines = done(here, "audit", "--limit", "2").splitlines()
+    assert lines[1].split()[3:6] == ["purge", "1", "failed"]
+    assert "1 of 2" in lines[2]
+    assert "lawyers \\x1b[2J" in done(here, "audit")
+
+
+def test_an_act_that_was_killed_stands_in_the_audit_list_as_unfinished(new_house: NewHouse) -> None:
+    here = new_house()
+    assert postroom(here, "audit").stderr == "nobody has acted on letters yet\n"
+    audit.begin(here.ledger, audit.Entry(act="retry", by="ann@desk", why="", letters="failed letters", number=9))
+    assert "9, unfinished" in done(here, "audit")
+
+
+def test_the_audit_list_is_capped_and_an_entry_whose_answer_was_lost_is_there_once(
+    new_house: NewHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = new_house()
+    monkeypatch.setattr(audit, "KEPT", 3)
+    entries = [audit.Entry(act="hold", by="", why="", letters=str(number), number=1) for number in range(4)]
+    monkeypatch.setattr(type(here.ledger), "now_ms", lambda _: 7)
+    for entry in entries:
+        audit.begin(here.ledger, entry)
+        audit.begin(here.ledger, entry)
+    assert len(list(audit.latest(here.ledger))) == 3
 
 
 def test_of_many_letters_none_is_missed_while_others_come_and_go(new_house: NewHouse) -> None:

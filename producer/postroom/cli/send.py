@@ -9,7 +9,8 @@ from typing import IO
 import click
 
 from postroom.cli import output
-from postroom.cli.desk import Desk, json_option, pass_desk
+from postroom.cli.arguments import json_option
+from postroom.cli.desk import Desk, pass_desk
 from postroom.cli.look import last_word
 from postroom.cli.show import recipients_view
 from postroom.receipt import Receipt

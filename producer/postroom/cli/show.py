@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from postroom.cli import output
-from postroom.cli.desk import Desk, LetterId, json_option, pass_desk
+from postroom.cli.arguments import LetterId, json_option
+from postroom.cli.desk import Desk, pass_desk
 from postroom.cli.timeline import timeline
 from postroom.ledger import Account, Ledger, LetterStatus
 from postroom.ledger.availability import available

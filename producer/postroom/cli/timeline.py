@@ -19,6 +19,7 @@ _WORDS = {
     "scheduled": "accepted, to be sent when its time comes",
     "waits": "not tried",
     "expired": "too late: nobody else gets it",
+    "given_up": "given up",
     "rejected": "rejected",
     "uncertain": "uncertain",
     "died": "its worker was lost, before the relay could have accepted it",

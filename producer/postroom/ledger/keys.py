@@ -53,6 +53,11 @@ class Keys:
         return f"postroom:{{relay-{relay}}}:failures"
 
     @staticmethod
+    def audit() -> str:
+        """The sorted set of what operators did, by the time."""
+        return "postroom:audit"
+
+    @staticmethod
     def timer() -> str:
         """When the schedule was last looked at, by worker."""
         return "postroom:timer"

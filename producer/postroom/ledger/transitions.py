@@ -41,6 +41,7 @@ class NewLetter:
     summary: str = ""
     """What the monitor may show of it: a redacted recipient."""
     reason: str = ""
+    tags: Sequence[str] = ()
     contents: Sequence[str] = ()
     """The digests of what it keeps in the contents."""
 
@@ -130,6 +131,7 @@ class Ledger:
             "sender": new.sender,
             "summary": new.summary,
             "reason": new.reason,
+            "tags": " ".join(new.tags),
             "contents": " ".join(new.contents),
         }
         event = {"event": str(new.state)} | ({"why": new.reason} if new.reason else {})
