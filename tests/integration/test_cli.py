@@ -215,6 +215,43 @@ def test_show_in_json_gives_what_the_ledger_has(settled: tuple[House, Receipt, R
     assert shown["history"] == list(account(here.ledger, deferred.id).history)
 
 
+def test_show_tells_what_is_in_a_letter_while_it_is_kept(settled: tuple[House, Receipt, Receipt, Receipt]) -> None:
+    here, sent, *_ = settled
+    receipt = here.postroom.send_letter(
+        "Zoë <zoe@example.com>",
+        subject="請求書 \u202e",
+        html="<p>Dear <b>Zoë</b>,</p><p>\x1b[2J[bold]here[/] it is</p>" + "<p>again</p>" * 30,
+        attachments=[("large.bin", bytes(100_000))],
+    )
+    lines = done(here, "show", receipt.id).splitlines()
+    words = [line.split() for line in lines]
+    assert ["To", "Zoë", "<zoe@example.com>"] in words
+    assert ["Subject", "請求書", "\\u202e"] in words[words.index(["To", "Zoë", "<zoe@example.com>"]) :]
+    assert ["Dear", "Zoë,"] in words
+    assert ["\\x1b[2J[bold]here[/]", "it", "is"] in words
+    assert lines.count("again") < 30
+    assert any(line.startswith("… and ") for line in lines)
+    assert ["application/octet-stream", "100,000", "large.bin"] in words
+    (shown,) = objects(done(here, "show", "--json", receipt.id))
+    assert ["To", "Zoë <zoe@example.com>"] in shown["content"]["header"]
+    assert shown["content"]["text"].startswith("Dear Zoë,")
+    assert shown["content"]["parts"][-1] == {
+        "content_type": "application/octet-stream",
+        "name": "large.bin",
+        "octets": 100_000,
+    }
+    assert "is no longer kept: it was sent" in done(here, "show", sent.id)
+
+
+def test_show_of_a_letter_whose_content_cannot_be_read_shows_all_else(new_house: NewHouse) -> None:
+    here = new_house()
+    put(here, "x", in_state=LetterState.REJECTED)
+    printed = done(here, "show", "x")
+    assert "letter x cannot be composed" in printed
+    assert "rejected" in printed
+    assert postroom(here, "show", "--raw", "x").exit_code == 1
+
+
 def test_show_raw_gives_the_octets_that_the_relay_took(shared: House) -> None:
     shared.answers["refused@cli.example"] = refused
     large = ("large.bin", bytes(range(256)) * 1024)  # beyond what travels in the letter itself
@@ -238,15 +275,57 @@ def test_show_raw_says_that_the_content_of_a_sent_letter_is_gone(shared: House) 
 def test_stats_counts_the_letters_of_each_state(settled: tuple[House, Receipt, Receipt, Receipt]) -> None:
     here, *_ = settled
     (found,) = objects(done(here, "stats", "--json"))
-    assert found == counts(here.ledger)
-    assert {state: number for state, number in found.items() if number} == {"sent": 1, "failed": 1, "deferred": 1}
+    assert found["states"] == counts(here.ledger)
+    states = {state: number for state, number in found["states"].items() if number}
+    assert states == {"sent": 1, "failed": 1, "deferred": 1}
     assert ["1", "failed"] in [line.split()[:2] for line in done(here, "stats").splitlines()]
+
+
+def test_stats_tells_in_words_why_letters_wait_or_failed_and_for_whom(
+    settled: tuple[House, Receipt, Receipt, Receipt],
+) -> None:
+    here, *_ = settled
+    (found,) = objects(done(here, "stats", "--json"))
+    assert {(each["state"], each["reason"], each["letters"]) for each in found["reasons"]} == {
+        ("deferred", "451 4.7.1 Greylisted, please come back later", 1),
+        ("deferred", "550 5.1.1 No such mailbox here", 1),
+        ("failed", "550 5.1.1 No such mailbox here", 1),
+    }
+    assert found["codes"] == [{"code": "550 5.1.1", "recipients": 2}, {"code": "451 4.7.1", "recipients": 1}]
+    assert found["domains"] == [{"domain": "example.com", "recipients": 3}]
+    words = [line.split() for line in done(here, "stats").splitlines()]
+    assert ["1", "deferred", "451", "4.7.1", "Greylisted,", "please", "come", "back", "later"] in words
+    assert ["2", "550", "5.1.1"] in words
+    (of_one,) = objects(done(here, "stats", "--json", "--state", "failed", "--recipient", "gone@example.com"))
+    assert of_one["states"] == {"failed": 1}
+    assert of_one["domains"] == [{"domain": "example.com", "recipients": 1}]
+
+
+def test_stats_says_when_it_looked_at_a_sample_only(new_house: NewHouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = new_house()
+    for letter_id in ("a", "b", "c"):
+        put(here, letter_id)
+    monkeypatch.setattr("postroom.cli.stats._SAMPLE", 2)
+    assert "2 of 3 failed letters looked at; --all: all" in done(here, "stats")
+    assert "looked at" not in done(here, "stats", "--all")
+    (found,) = objects(done(here, "stats", "--json"))
+    assert (found["states"]["failed"], found["looked_at"]) == (3, 2)
+
+
+def test_the_shape_of_what_waits_is_domains_by_age(settled: tuple[House, Receipt, Receipt, Receipt]) -> None:
+    here, *_ = settled
+    (found,) = objects(done(here, "stats", "--shape", "--json"))
+    assert found["domains"] == [{"domain": "example.com", "recipients": 2, "by_age": [2, *[0] * 9]}]
+    head, total, domain = (line.split() for line in done(here, "stats", "--shape").splitlines())
+    assert head[:4] == ["DOMAIN", "ALL", "5", "10"]
+    assert total[:4] == ["all", "2", "2", "·"]
+    assert domain[:4] == ["example.com", "2", "2", "·"]
 
 
 def test_text_from_outside_is_shown_as_data(new_house: NewHouse) -> None:
     here = new_house()
     put(here, "hostile", subject=HOSTILE)
-    for arguments in (["list"], ["list", "--json"], ["show", "hostile"], ["show", "--json", "hostile"]):
+    for arguments in (["list"], ["list", "--json"], ["show", "hostile"], ["show", "--json", "hostile"], ["stats"]):
         printed = done(here, *arguments)
         assert all(char.isprintable() or char == "\n" for char in printed)
         assert "[bold]x[/foo]" in printed

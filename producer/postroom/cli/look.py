@@ -1,4 +1,4 @@
-"""Looking at many letters: ``postroom list`` and ``postroom stats``."""
+"""Looking at many letters: ``postroom list``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ROWS_AT_ONCE = 100
 _STATE_WIDTH = max(map(len, LetterState))
 _GAP = Text("  ", no_wrap=True, overflow="ellipsis")
 
-_TELL = {
+TELL = {
     LetterState.HELD: "wait for an operator: postroom release, cancel",
     LetterState.FAILED: "reached nobody: postroom retry, purge",
     LetterState.PARTIAL: "reached some of their recipients: postroom retry, purge",
@@ -48,7 +48,7 @@ def list_letters(desk: Desk, /, limit: int, as_json: bool, **options: Any) -> No
 
     A filter other than --state looks at every letter of the states, some 50,000 a second: name the states.
     """
-    asked = query(options, _TELL)
+    asked = query(options, TELL)
     letters = filter(asked.is_met_by, _found(desk.ledger, asked.states))
     shown = 0
     for page in _pages(islice(letters, limit or None)):
@@ -128,23 +128,3 @@ def last_word(status: LetterStatus) -> str:
     replies = [(each.state is RecipientState.ACCEPTED, each.reply) for each in status.recipients.values() if each.reply]
     worst = min(replies, key=lambda each: each[0], default=(True, ""))
     return (worst[1] if not worst[0] else "") or status.reason or worst[1]
-
-
-@click.command()
-@json_option
-@pass_desk
-def stats(desk: Desk, as_json: bool) -> None:
-    """Count the letters in each state."""
-    found = counts(desk.ledger)
-    if as_json:
-        output.print_json(found)
-        return
-    table = output.columns("letters", "state", "which")
-    table.columns[0].justify = "right"
-    for state, tell in _TELL.items():
-        number = found[state]
-        style = "" if number else "dim"
-        table.add_row(
-            Text(f"{number:,}", style), output.state(state) if number else Text(state, "dim"), Text(tell, "dim")
-        )
-    output.console().print(table)
