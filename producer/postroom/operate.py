@@ -184,7 +184,7 @@ def expire(
 def purge(
     ledger: Ledger, letter_id: str, *, by: str = "", reason: str = "", only_in: LetterState | None = None
 ) -> None:
-    """Remove a letter that is over, account and all, before its retention is; only the log tells of it.
+    """Remove a letter that is over, account and all, before its retention is; the log and the events tell of it.
 
     Raises:
         TooLate: it was sent, or is not over.
@@ -195,7 +195,8 @@ def purge(
     _check(letter_id, state, only_in)
     if state not in PURGEABLE:
         raise TooLate(f"letter {letter_id} is {state}: it cannot be purged")
-    if not ledger.forget(letter_id, state, early_ms=FOREVER_MS):
+    event: dict[str, object] = {"event": "purged", "by": by, "why": reason}
+    if not ledger.forget(letter_id, state, early_ms=FOREVER_MS, event=event):
         raise TooLate(f"letter {letter_id} was {state}, and is no longer: look at it, and try again")
     log.info("letter %s (%s) was purged by %s: %s", letter_id, state, by or "?", reason or "no reason given")
 

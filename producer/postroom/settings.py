@@ -60,6 +60,9 @@ class Settings:
     )
     uncertain_max: int = _setting(3, "Uncertain attempts after which even `resend` holds the letter.")
     deaths_max: int = _setting(5, "Worker deaths after which a letter is held.")
+    events_max: int = _setting(
+        10_000, "Events that the stream of all letters keeps, about (`postroom tail`); 0 for no stream."
+    )
     pauses_max: int = _setting(3, "Pauses in a row, met by one letter, that cost it no attempt; the next one does.")
     pause_first_s: float = _setting(5.0, "Seconds that a relay that is down is left alone at first.")
     pause_max_s: float = _setting(300.0, "The longest pause of a relay that is down, in seconds.")

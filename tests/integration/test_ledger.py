@@ -568,7 +568,7 @@ CALLS = {
         ["letter", "history", "failed", "queued"],
         ["L1", "n3", "failed", "[]", "queued", 0, "[]", "1", "", '{"event":"retried"}'],
     ),
-    "forget": (["letter", "history", "failed"], ["L1", "failed", 0]),
+    "forget": (["letter", "history", "failed"], ["L1", "failed", 0, ""]),
     "keep": (["contents", "letters"], ["L1", "octets"]),
     "drop": (["contents", "letters"], ["L1"]),
 }

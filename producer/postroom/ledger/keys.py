@@ -34,6 +34,10 @@ class Keys:
         """The index of a state in the letter's partition."""
         return self.index(state, self.partition(letter_id))
 
+    def events(self, partition: int) -> str:
+        """The stream of what happens to the letters of a partition; `prelude.lua` makes the same name."""
+        return f"postroom:{{{partition}}}:events"
+
     def contents(self, sha256: str) -> str:
         """The octets of a large part, by their digest."""
         return f"postroom:{{contents-{sha256[:4]}}}:{sha256}"
