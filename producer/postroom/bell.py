@@ -17,6 +17,9 @@ QUEUE = "postroom"
 BULK_QUEUE = "postroom.bulk"
 DELIVER = "postroom.deliver"
 ACCEPT = "postroom.accept"
+PROBE = "postroom.probe"
+AWAY = (OperationalError, OSError)
+"""What is raised when the broker is away."""
 
 BROKER_OPTIONS = {
     # Celery takes back what a worker did not acknowledge only after this long; the ledger's leases are far quicker.
@@ -60,7 +63,7 @@ class Bells:
         """Publish the task of one letter. Its task id is the letter's id; its arguments show no address.
 
         Raises:
-            OSError or kombu's OperationalError: the broker is away; the schedule will ring in its time.
+            AWAY: the broker is away; the schedule will ring in its time.
         """
         self._publish([bell.letter_id], bell.letter_id, bell.queue, bell.summary)
 
@@ -79,16 +82,34 @@ class Bells:
             ignore_result=True,
         )
 
+    def probe(self, nonce: str, queue: str, timeout_s: float) -> None:
+        """Publish the task of a probe, to see whether what is put on a queue is done: as `ring`.
+
+        Args:
+            nonce: how the worker's answer is found in the ledger.
+            queue: where to put it.
+            timeout_s: seconds after which nobody waits for the answer.
+        """
+        self._app.send_task(PROBE, args=(nonce,), queue=queue, expires=timeout_s, ignore_result=True)
+
     def are_all_rung(self) -> bool:
         """True when no bell waits in the queues: then a letter that is not claimed soon has lost its bell.
 
         Raises:
-            OSError or kombu's OperationalError: the broker is away.
+            AWAY: the broker is away.
+        """
+        return not any(self.waiting().values())
+
+    def waiting(self) -> dict[str, int]:
+        """Return how many bells wait in each queue.
+
+        Raises:
+            AWAY: the broker is away.
         """
         with self._app.connection_for_write() as connection:
             try:
                 connection.ensure_connection(max_retries=1, interval_start=0)
-                return not any(_waiting(connection, queue) for queue in (QUEUE, BULK_QUEUE))
+                return {queue: _waiting(connection, queue) for queue in (QUEUE, BULK_QUEUE)}
             except connection.connection_errors as error:
                 raise OperationalError(str(error)) from error
 

@@ -11,10 +11,8 @@ from inspect import signature
 from itertools import islice
 from typing import Any, ParamSpec
 
-from kombu.exceptions import OperationalError
-
 from postroom import letter_json
-from postroom.bell import BULK_QUEUE, QUEUE, Bells
+from postroom.bell import AWAY, BULK_QUEUE, QUEUE, Bells
 from postroom.errors import InvalidLetter, PartlySent, PostroomError, Problem, invalid
 from postroom.ledger import Bell, Ledger, NewLetter, Recipient, open_ledger
 from postroom.letter import Letter
@@ -182,7 +180,7 @@ def ring(bells: Bells, bell: Bell) -> bool:
 def _broker_may_be_away(what: str) -> Iterator[None]:
     try:
         yield
-    except (OperationalError, OSError) as error:
+    except AWAY as error:
         log.warning("%s: accepted, but the broker is away (%s): to be sent later", what, error)
 
 

@@ -127,4 +127,4 @@ def left_over(on: Stage) -> list[str]:
         for letter in views.scan(ledger, state):
             ledger.forget(letter.id, state, early_ms=FOREVER_MS)
     keys = [key.decode() for key in on.redis.scan_iter("postroom:*", count=1000)]
-    return [key for key in keys if not key.startswith(("postroom:{relay-", "postroom:{0}:events", "postroom:timer"))]
+    return [key for key in keys if not key.startswith(("postroom:{relay-", "postroom:{0}:events", "postroom:workers"))]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import Any
 
 from celery import bootsteps
-from kombu.exceptions import OperationalError
 
-from postroom.bell import Bells
+from postroom.bell import AWAY, Bells
 from postroom.errors import LedgerUnavailable
 from postroom.ledger import Ledger, open_ledger
+from postroom.ledger.workers import sign_in, sign_out
 from postroom.settings import process_settings
+from postroom.version import __version__
 
 log = logging.getLogger("postroom")
 
@@ -35,7 +37,7 @@ class Timer(bootsteps.StartStopStep):
         settings = process_settings()
         ledger, bells = open_ledger(settings), Bells(parent.app)
         early_ms = ledger.times.bell_ms - ledger.times.bell_ms // _LOST_BELL_PART
-        self._entry = parent.timer.call_repeatedly(settings.timer_s, tick, (ledger, bells, early_ms))
+        self._entry = parent.timer.call_repeatedly(settings.timer_s, tick, (ledger, bells, early_ms, parent.hostname))
 
     def stop(self, parent: Any) -> None:
         """Stop looking."""
@@ -43,8 +45,13 @@ class Timer(bootsteps.StartStopStep):
             self._entry.cancel()
             self._entry = None
 
+    def shutdown(self, parent: Any) -> None:
+        """Be missed no longer: the worker stops in order."""
+        with suppress(LedgerUnavailable):
+            sign_out(open_ledger(process_settings()), parent.hostname, __version__)
 
-def tick(ledger: Ledger, bells: Bells, early_ms: int) -> None:
+
+def tick(ledger: Ledger, bells: Bells, early_ms: int, name: str) -> None:
     """Look once. Never raises: what cannot be done now is done at the next look, by this worker or another.
 
     Args:
@@ -52,13 +59,15 @@ def tick(ledger: Ledger, bells: Bells, early_ms: int) -> None:
         bells: rung for what is due.
         early_ms: how much before its time a queued letter is rung for again when the queue is empty: then its bell
             was lost.
+        name: this worker's.
     """
     try:
+        sign_in(ledger, name, __version__)
         is_idle = bells.are_all_rung()
         for bell in ledger.release_due(_RELEASED_AT_ONCE, early_ms if is_idle else 0):
             bells.ring(bell)
         ledger.forget_due(_FORGOTTEN_AT_ONCE)
     except LedgerUnavailable as error:
         log.warning("the schedule waits: %s", error)
-    except (OperationalError, OSError) as error:
+    except AWAY as error:
         log.warning("the schedule waits: the broker is away (%s)", error)

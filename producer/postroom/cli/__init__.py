@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from postroom.cli import act, audit, look, send, show, stats, tail
+from postroom.cli import act, audit, doctor, look, send, show, stats, tail
 from postroom.cli.desk import Desk
 from postroom.cli.elsewhere import Elsewhere
 from postroom.errors import LedgerUnavailable, PostroomError
@@ -45,5 +45,14 @@ def main(ctx: click.Context, redis_url: str | None) -> None:
     ctx.obj = Desk(redis_url)
 
 
-for _command in (send.send, look.list_letters, show.show, stats.stats, *act.COMMANDS, audit.audit, tail.tail):
+for _command in (
+    send.send,
+    look.list_letters,
+    show.show,
+    stats.stats,
+    *act.COMMANDS,
+    audit.audit,
+    tail.tail,
+    doctor.doctor,
+):
     main.add_command(_command)

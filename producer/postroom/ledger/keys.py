@@ -62,6 +62,11 @@ class Keys:
         return "postroom:audit"
 
     @staticmethod
-    def timer() -> str:
-        """When the schedule was last looked at, by worker."""
-        return "postroom:timer"
+    def workers() -> str:
+        """The sorted set of workers, by when each last looked at the schedule."""
+        return "postroom:workers"
+
+    @staticmethod
+    def probe(nonce: str) -> str:
+        """That the task of a probe was done."""
+        return f"postroom:probe:{nonce}"
