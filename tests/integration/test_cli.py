@@ -322,6 +322,29 @@ def test_the_shape_of_what_waits_is_domains_by_age(settled: tuple[House, Receipt
     assert domain[:4] == ["example.com", "2", "2", "·"]
 
 
+def test_explain_tells_what_a_letter_waits_for(settled: tuple[House, Receipt, Receipt, Receipt]) -> None:
+    here, sent, failed, deferred = settled
+    (found,) = objects(done(here, "explain", "--json", deferred.id))
+    assert found["why"] == "451 4.7.1 Greylisted, please come back later"
+    assert re.fullmatch(r"its next attempt, .*, in \d+[mh]", found["waits for"])
+    assert found["at last"].endswith(("in 1d", "in 2d"))
+    assert "it is kept until it is retried or purged" in done(here, "explain", failed.id)
+    assert "its account is forgotten" in done(here, "explain", sent.id)
+    assert postroom(here, "explain", "nosuch").exit_code == 1
+
+
+def test_watch_looks_again_and_again(settled: tuple[House, Receipt, Receipt, Receipt]) -> None:
+    here, _, _, deferred = settled
+    first, second = objects(done(here, "watch", "--json", "--times", "2", "--interval", "0.1"))
+    assert second["at_ms"] - first["at_ms"] >= 100
+    assert second["states"] == counts(here.ledger)
+    assert second["events"][-1]["letter_id"] == deferred.id
+    lines = done(here, "watch", "--times", "1").splitlines()
+    assert ["1", "deferred"] in [line.split()[:2] for line in lines]
+    assert "none is here" in lines[1]
+    assert "deferred through default" in lines[-1]
+
+
 def test_text_from_outside_is_shown_as_data(new_house: NewHouse) -> None:
     here = new_house()
     put(here, "hostile", subject=HOSTILE)

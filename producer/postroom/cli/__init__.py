@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from postroom.cli import act, audit, doctor, look, send, show, stats, tail
+from postroom.cli import act, audit, doctor, explain, look, send, show, stats, tail, watch
 from postroom.cli.desk import Desk
 from postroom.cli.elsewhere import Elsewhere
 from postroom.errors import LedgerUnavailable, PostroomError
@@ -49,10 +49,12 @@ for _command in (
     send.send,
     look.list_letters,
     show.show,
+    explain.explain,
     stats.stats,
+    watch.watch,
+    tail.tail,
     *act.COMMANDS,
     audit.audit,
-    tail.tail,
     doctor.doctor,
 ):
     main.add_command(_command)

@@ -19,7 +19,6 @@ _FULL, _NEARLY_FULL = 0.9, 0.75
 _CLOCK_WARN_MS, _CLOCK_BAD_MS = 2_000, 60_000
 _QUEUED_LONG_MS = 60_000
 _DUE_LONG_MS = 30_000
-_SEEN_MS = 15_000
 _MIB = 1024 * 1024
 
 
@@ -131,7 +130,7 @@ def of_workers(found: Sequence[Worker], version: str) -> Iterator[Finding]:
         found: those that signed in lately.
         version: ours.
     """
-    here = [each for each in found if each.seen_ms_ago <= _SEEN_MS]
+    here = [each for each in found if each.is_here]
     if not here:
         yield bad("workers", "no worker is here", "start one: celery -A postroom_worker worker")
     for each in found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import count
 from typing import Any, cast
 
@@ -10,6 +11,7 @@ import msgspec
 
 from postroom.errors import UnknownLetter
 from postroom.ledger.availability import available
+from postroom.ledger.connection import FOREVER_MS
 from postroom.ledger.record import Account, LetterStatus, Recipients, RecipientStatus, decode_recipients, text
 from postroom.ledger.transitions import Bell, Ledger
 from postroom.states import LetterState
@@ -139,6 +141,54 @@ def _fields(ledger: Ledger, letter_id: str, *names: str) -> list[str]:
     if None in found:
         raise _unknown(letter_id)
     return [text(each) for each in found]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """What decides when something happens to a letter next, and what."""
+
+    due_ms: int
+    """When something has to happen next, in milliseconds since 1970: what, follows from the state."""
+    is_kept: bool
+    """Whether nothing ever has to."""
+    queue: str
+    worker: str
+    """Which has claimed it; empty when none has."""
+    in_window: bool
+    """Whether its content was sent, and the reply is awaited."""
+    on_uncertain: str
+    expires_ms: int
+    """When it is worthless; 0 for never."""
+    give_up_ms: int
+
+
+def circumstances(ledger: Ledger, letter_id: str) -> Circumstances:
+    """Return what decides when something happens to a letter next, and what.
+
+    Raises:
+        UnknownLetter: there is no such letter.
+        LedgerUnavailable: Redis is away.
+    """
+    with available():
+        row = ledger.redis.hmget(
+            ledger.keys.letter(letter_id),
+            *("state", "queue", "worker", "window", "on_uncertain", "expires_ms", "give_up_ms"),
+        )
+    state, queue, worker, window, on_uncertain, expires_ms, give_up_ms = (text(each) for each in row)
+    if not state:
+        raise _unknown(letter_id)
+    with available():
+        score = ledger.redis.zscore(ledger.keys.index_of(letter_id, LetterState(state)), letter_id) or 0
+    return Circumstances(
+        due_ms=int(score),
+        is_kept=score >= FOREVER_MS,
+        queue=queue,
+        worker=worker,
+        in_window=bool(window),
+        on_uncertain=on_uncertain,
+        expires_ms=int(expires_ms or 0),
+        give_up_ms=int(give_up_ms or 0),
+    )
 
 
 def listing(ledger: Ledger, state: LetterState, *, latest_first: bool = False) -> Iterator[LetterStatus]:

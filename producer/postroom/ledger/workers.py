@@ -10,6 +10,7 @@ from postroom.ledger.keys import Keys
 from postroom.ledger.record import text
 from postroom.ledger.transitions import Ledger
 
+_HERE_MS = 15_000
 _REMEMBERED_MS = 3_600_000
 _PROBE_KEPT_MS = 60_000
 
@@ -22,6 +23,11 @@ class Worker:
     version: str
     """Postroom's."""
     seen_ms_ago: int
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it looked at the schedule just now."""
+        return self.seen_ms_ago <= _HERE_MS
 
 
 def sign_in(ledger: Ledger, name: str, version: str) -> None:
