@@ -18,7 +18,7 @@ from house import House, NewHouse, desk
 from postroom import LetterState, Receipt, RecipientState
 from postroom.cli import main
 from postroom.ledger import NewLetter, Recipient, audit
-from postroom.ledger.views import account, begins_in_ms, counts
+from postroom.ledger.views import account, begins_in_ms, circumstances, counts
 from postroom_worker.dev.capture import greylisted, refused
 from postroom_worker.dev.server import wait_until
 
@@ -610,6 +610,45 @@ def test_send_reads_the_text_from_stdin(shared: House, arguments: list[str]) -> 
     receipt.wait()
     (octets,) = shared.octets(receipt)
     assert message_from_bytes(octets).get_payload(decode=True) == "Grüße\r\n".encode()
+
+
+def test_send_takes_a_message_that_is_ready_from_a_file_or_from_stdin(new_house: NewHouse, tmp_path: Path) -> None:
+    here = new_house()
+    fields = ["From: eve@example.org", "To: ann@example.com, ben@example.com", "X-Own: yes"]
+    raw = "\n".join([*fields, "Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=", "", "hi\n"]).encode()
+    (tmp_path / "ready.eml").write_bytes(raw)
+    from_file = done(here, "send", "--eml", str(tmp_path / "ready.eml")).strip()
+    from_stdin = done(here, "send", "--eml", "-", "--to", "zoe@example.com", "--tag", "ready", stdin=raw).strip()
+    first, second = (here.postroom.receipt(each).status() for each in (from_file, from_stdin))
+    assert list(first.recipients) == ["ann@example.com", "ben@example.com"]
+    assert (list(second.recipients), second.tags, second.subject) == (["zoe@example.com"], ("ready",), "Grüße")
+    assert (
+        b"X-Own: yes\r\n"
+        in CliRunner().invoke(main, ["show", "--raw", from_file], env={**here.environment}).stdout_bytes
+    )
+    result = postroom(here, "send", "--eml", "-", "--subject", "other", "--reply-to", "x@y.z", stdin=raw)
+    assert result.exit_code == 2
+    assert "leave out reply-to, subject" in result.stderr
+
+
+def test_send_takes_when_and_how_a_letter_is_to_be_sent(new_house: NewHouse) -> None:
+    here = new_house()
+    arguments = ["--to", "ann@example.com", "--at", "2h", "--expires-in", "10m", "--tag", "a", "--tag", "b"]
+    arguments += ["--reply-to", "help@example.org", "--header", "X-Own: a: b", "--envelope-from", "<>"]
+    arguments += ["--priority", "bulk", "--on-uncertain", "hold"]
+    letter_id = done(here, "send", "hi", *arguments).strip()
+    status = here.postroom.receipt(letter_id).status()
+    assert (status.state, status.tags) == ("scheduled", ("a", "b"))
+    assert status.next_attempt_at == pytest.approx(here.ledger.now_ms() / 1000 + 7200, abs=30)
+    about = circumstances(here.ledger, letter_id)
+    assert (about.queue, about.on_uncertain) == ("postroom.bulk", "hold")
+    assert about.expires_ms - about.due_ms == pytest.approx(600_000, abs=1000)
+    raw = done(here, "show", "--raw", letter_id)
+    assert "Reply-To: help@example.org" in raw
+    assert "X-Own: a: b" in raw
+    once = ["send", "hi", "--to", "ann@example.com", "--idempotency-key", "k2"]
+    assert done(here, *once) == done(here, *once)
+    assert postroom(here, "send", "hi", "--to", "a@b.c", "--header", "no colon").exit_code == 2
 
 
 def test_send_and_wait_tells_what_became_of_the_letter(shared: House) -> None:

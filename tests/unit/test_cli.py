@@ -321,6 +321,30 @@ def test_every_command_has_help_whatever_the_environment_says(name: str) -> None
     assert result.stdout.startswith("Usage: ")
 
 
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("postroom rel", ["release"]),
+        ("postroom list --st", ["--state"]),
+        ("postroom list --state fa", ["failed"]),
+        ("postroom hold --state ", ["deferred", "queued", "scheduled"]),
+        ("postroom de", ["demo", "dev"]),
+    ],
+)
+@pytest.mark.parametrize("shell", ["bash", "fish"])
+def test_a_shell_completes_commands_options_and_states(shell: str, words: str, completed: list[str]) -> None:
+    word = words.split(" ")[-1]
+    place = word if shell == "fish" else str(words.count(" "))
+    environment = {"_POSTROOM_COMPLETE": f"{shell}_complete", "COMP_WORDS": words, "COMP_CWORD": place}
+    result = CliRunner().invoke(main, env=environment, prog_name="postroom")
+    found = [line.partition(",")[2].partition("\t")[0] for line in result.stdout.splitlines()]
+    assert [each for each in found if each] == completed
+
+
+def test_help_tells_how_to_switch_completion_on() -> None:
+    assert 'eval "$(_POSTROOM_COMPLETE=bash_source postroom)"' in CliRunner().invoke(main, ["--help"]).stdout
+
+
 def test_a_setting_that_cannot_be_read_is_told_in_a_sentence() -> None:
     result = CliRunner().invoke(main, ["stats"], env={"POSTROOM_LEASE_S": "soon"})
     assert result.exit_code == 1

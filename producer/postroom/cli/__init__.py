@@ -33,7 +33,19 @@ class _Commands(Elsewhere):
             raise click.ClickException("\n".join(lines) + remedy) from error
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+_COMPLETION = """\b
+Completion in the shell:
+  bash  eval "$(_POSTROOM_COMPLETE=bash_source postroom)"
+  zsh   eval "$(_POSTROOM_COMPLETE=zsh_source postroom)"
+  fish  _POSTROOM_COMPLETE=fish_source postroom | source
+"""
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=_COMPLETION,
+)
 @click.option("--redis-url", metavar="URL", help="The ledger: by default POSTROOM_REDIS_URL.")
 @click.version_option(__version__, prog_name="postroom")
 @click.pass_context
