@@ -342,7 +342,7 @@ def test_watch_looks_again_and_again(settled: tuple[House, Receipt, Receipt, Rec
     lines = done(here, "watch", "--times", "1").splitlines()
     assert ["1", "deferred"] in [line.split()[:2] for line in lines]
     assert "none is here" in lines[1]
-    assert "deferred through default" in lines[-1]
+    assert "deferred 451 4.7.1 Greylisted" in lines[-1]
 
 
 def test_text_from_outside_is_shown_as_data(new_house: NewHouse) -> None:

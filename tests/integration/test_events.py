@@ -166,7 +166,7 @@ def test_tail_prints_a_line_for_each_of_the_last_events(new_house: NewHouse) -> 
     result = CliRunner().invoke(main, ["tail", "--no-follow"], env={**here.environment})
     assert [line[8:].strip() for line in result.stdout.splitlines()] == [
         "a  accepted, ready to be sent",
-        "a  failed through mx, 7 ms: 550 \\x1b[2J[bold]no",
+        "a  failed 550 \\x1b[2J[bold]no · mx, 7 ms",
         "a  retried by ann@desk: mended",
         "a  attempt",
     ]

@@ -21,7 +21,10 @@ _LETTERS_MAX = 200
 @json_option
 @pass_desk
 def audit(desk: Desk, limit: int, as_json: bool) -> None:
-    """Show which acts were done on which letters, when, by whom and why; the latest first."""
+    """Show what operators did, to which letters, and why.
+
+    The latest first. It stays when the letters are purged.
+    """
     found = islice(latest(desk.ledger), limit or None)
     if as_json:
         for each in found:

@@ -35,7 +35,9 @@ _MARKS = {Level.OK: ("✓", "green"), Level.WARN: ("!", "yellow"), Level.BAD: ("
 @json_option
 @pass_desk
 def doctor(desk: Desk, /, timeout_s: float, as_json: bool) -> None:
-    """Examine Redis, the broker, the workers and more; tell what is wrong, and the remedy.
+    """Examine the installation; tell what to mend, and how.
+
+    Redis, the broker, the workers, the clock, the signing keys.
 
     A task is put on each queue, to see that it is done: that a worker answers does not mean that it works. What can be
     examined only with the packages and the settings of a worker is examined where they are. The exit status is 1 when

@@ -39,7 +39,8 @@ def filters(states: Collection[LetterState]) -> Callable[[T], T]:
     given = options[1:] if len(states) == 1 else options
 
     def decorate(command: T) -> T:
-        for option in reversed(given):
+        # Decorators of a function apply from the last to the first; a command that is made takes them in order.
+        for option in given if isinstance(command, click.Command) else reversed(given):
             option(command)
         return command
 

@@ -31,7 +31,7 @@ _LINE_MAX = 1000
 @json_option
 @pass_desk
 def show(desk: Desk, letter_id: str, raw: bool, as_json: bool) -> None:
-    """Show a letter: where each recipient stands, all that happened, and what is in it."""
+    """Show a letter: its recipients, its history, and what is in it."""
     found = account(desk.ledger, letter_id)
     if raw:
         _print_octets(_octets(desk, letter_id))

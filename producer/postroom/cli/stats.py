@@ -39,7 +39,9 @@ _TROUBLED = (LetterState.DEFERRED, LetterState.HELD, LetterState.FAILED, LetterS
 @json_option
 @pass_desk
 def stats(desk: Desk, /, shape: bool, everything: bool, top: int, as_json: bool, **options: Any) -> None:
-    """Count letters: by state, by what was said, by reply code, by recipient domain.
+    """Count letters, and tell why they wait or failed.
+
+    By state, by what was said last, by reply code, by recipient domain.
 
     How many are in each state is known at once. What is said about them is counted in a sample of those that wait, are
     held or failed; with --all, or a filter other than --state, in all of them, some 50,000 a second.
@@ -120,7 +122,7 @@ def _reasons(tally: Tally, top: int) -> Table:
 
 
 def _ranking(what: str, numbers: Counter[str], top: int) -> Table:
-    table = _numbered("recipients", what)
+    table = _numbered("not served", what)
     for name, number in numbers.most_common(top):
         table.add_row(f"{number:,}", output.data(name))
     return table

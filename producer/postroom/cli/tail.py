@@ -46,7 +46,8 @@ def _print(events: Iterable[Event], *, as_json: bool) -> None:
         if as_json:
             output.print_json({"id": each.letter_id, **each.event})
         else:
-            console.print(line(each), soft_wrap=True)
+            # One line each: a terminal's is cut, a file's is not.
+            console.print(line(each), no_wrap=True, overflow="ellipsis", soft_wrap=not console.is_terminal)
 
 
 def line(event: Event) -> Text:

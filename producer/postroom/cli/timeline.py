@@ -53,8 +53,9 @@ def in_a_line(event: Event) -> Text:
     state = LetterState(event["state"])
     said = event["why"] or next((each["reply"] for each in event["recipients"] if each["state"] != "accepted"), "")
     number = len(event["recipients"])
-    told = f" through {event['relay']}, {event['took_ms']:,} ms" + (f", {number:,} recipients" if number > 1 else "")
-    return Text.assemble(output.state(state), output.data(told + (f": {said}" if said else "")))
+    told = f"{number:,} recipients, " if number > 1 else ""
+    how = f"{told}{event['relay']}, {event['took_ms']:,} ms"
+    return Text.assemble(output.state(state), output.data(f" {said}" if said else ""), output.data(f" · {how}", "dim"))
 
 
 def _what(event: Event) -> Text:

@@ -47,7 +47,10 @@ class Look:
 @json_option
 @pass_desk
 def watch(desk: Desk, /, interval_s: float, times: int, as_json: bool) -> None:
-    """Watch letters come and go: a screen, or with --json a line for each look."""
+    """Watch letters come and go on a live screen.
+
+    With --json it prints a line for each look.
+    """
     with suppress(KeyboardInterrupt):
         if as_json:
             for each in _looks(desk.ledger, interval_s, times):
