@@ -19,6 +19,9 @@ from postroom.settings import Settings
 
 DELIVER = "postroom.deliver"
 ACCEPT = "postroom.accept"
+PROBE = "postroom.probe"
+AWAY = (OperationalError, OSError)
+"""What is raised when the broker is away."""
 
 _CONFIRM_S = 10
 
@@ -56,7 +59,7 @@ class Bells:
         """Publish the task of one letter. Its task id is the letter's id; its arguments show no address.
 
         Raises:
-            kombu's OperationalError: the broker is away, or refuses; the schedule will ring in its time.
+            AWAY: the broker is away, or refuses; the schedule will ring in its time.
         """
         self._publish(DELIVER, [bell.letter_id], bell.letter_id, bell.queue, bell.summary)
 
@@ -68,12 +71,14 @@ class Bells:
         """Put a letter that came over the queue into the queue of its schema: workers that can read it listen there.
 
         Raises:
-            kombu's OperationalError: the broker is away, or refuses.
+            AWAY: the broker is away, or refuses.
         """
         queue = broker.schema_queue(self._url, schema)
         self._publish(ACCEPT, letter, message_id, queue, f"a letter of schema {schema}")
 
-    def _publish(self, task: str, argument: Any, task_id: str, queue: str | Queue, summary: str) -> None:
+    def _publish(
+        self, task: str, argument: Any, task_id: str, queue: str | Queue, summary: str, expires_s: float | None = None
+    ) -> None:
         app = publisher(self._url, self._timeout_s)
         with app.producer_or_acquire() as producer:
             try:
@@ -84,6 +89,7 @@ class Bells:
                     queue=queue,  # type: ignore[arg-type]  # a Queue is declared, a name has to be known
                     argsrepr=f"({summary})",
                     kwargsrepr="",
+                    expires=expires_s,
                     ignore_result=True,
                     producer=producer,
                     confirm_timeout=_CONFIRM_S,
@@ -94,21 +100,40 @@ class Bells:
                 producer.connection.collect()
                 raise OperationalError(str(error)) from error
 
+    def probe(self, nonce: str, queue: str, timeout_s: float) -> None:
+        """Publish the task of a probe, to see whether what is put on a queue is done: as `ring`.
+
+        Args:
+            nonce: how the worker's answer is found in the ledger.
+            queue: where to put it.
+            timeout_s: seconds after which nobody waits for the answer.
+        """
+        self._publish(PROBE, nonce, nonce, queue, "a probe", expires_s=timeout_s)
+
     def are_all_rung(self) -> bool:
         """True when no bell waits in the queues: then a letter that is not claimed soon has lost its bell.
 
         Raises:
-            OSError or kombu's OperationalError: the broker is away.
+            AWAY: the broker is away.
+        """
+        return not any(self.waiting().values())
+
+    def waiting(self) -> dict[str, int]:
+        """Return how many bells wait in each queue.
+
+        Raises:
+            AWAY: the broker is away.
         """
         app: Any = publisher(self._url, self._timeout_s)
         with _refusals_as_away(), app.producer_pool.acquire(block=True) as producer:
 
-            def are_empty() -> bool:
+            def count() -> dict[str, int]:
                 # Declaring tells how many wait; a queue that is not there yet is made, and is empty.
-                queues = (queue.bind(producer.channel) for queue in app.amqp.queues.values())
-                return not any(queue.queue_declare().message_count for queue in queues)
+                queues = app.amqp.queues.items()
+                return {name: queue.bind(producer.channel).queue_declare().message_count for name, queue in queues}
 
-            return bool(producer.connection.ensure(producer, are_empty, max_retries=1, interval_start=0)())
+            found: dict[str, int] = producer.connection.ensure(producer, count, max_retries=1, interval_start=0)()
+            return found
 
 
 @contextmanager

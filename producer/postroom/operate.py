@@ -1,4 +1,4 @@
-"""What operators, and callers, can do to a letter: retry, flush, cancel, hold, release, purge.
+"""What operators, and callers, can do to a letter: retry, flush, cancel, hold, release, expire, purge.
 
 Each act is decided on the letter as it was seen and done only if it is still so; if it changed, it is looked at again.
 All take the same arguments:
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from postroom.errors import TooLate, UnknownLetter
 from postroom.ledger import Bell, Ledger, Recipient
 from postroom.ledger.connection import FOREVER_MS
-from postroom.ledger.record import Recipients
+from postroom.ledger.record import Recipients, expired
 from postroom.ledger.views import begins_in_ms, bell, recipients
 from postroom.states import FINAL, LetterState, RecipientState, letter_state
 
@@ -29,6 +29,7 @@ RETRIABLE = frozenset(
 )
 CANCELLABLE = frozenset({LetterState.SCHEDULED, LetterState.QUEUED, LetterState.DEFERRED, LetterState.HELD})
 HOLDABLE = frozenset({LetterState.SCHEDULED, LetterState.QUEUED, LetterState.DEFERRED})
+EXPIRABLE = CANCELLABLE - {LetterState.SCHEDULED}
 PURGEABLE = FINAL - {LetterState.SENT}
 
 _LOOKS = 10
@@ -160,10 +161,30 @@ def release(
     return None if wait_ms > 0 else bell(ledger, letter_id)
 
 
+def expire(
+    ledger: Ledger, letter_id: str, *, by: str = "", reason: str = "", only_in: LetterState | None = None
+) -> None:
+    """Give a letter up now, for every recipient not served yet: as if it had been deferred for too long.
+
+    Raises:
+        TooLate: it is being sent, or all of it is decided, or its time has not come.
+        UnknownLetter: there is no such letter.
+        LedgerUnavailable: Redis is away.
+    """
+
+    def decide(state: LetterState, seen: Recipients) -> _Act:
+        if state not in EXPIRABLE:
+            raise TooLate(f"letter {letter_id} is {state}: it cannot be given up")
+        left = tuple(expired(seen, "given up by an operator"))
+        return _Act(letter_state([each.state for each in left]), left, "given_up")
+
+    _do(ledger, letter_id, decide, by=by, reason=reason, only_in=only_in)
+
+
 def purge(
     ledger: Ledger, letter_id: str, *, by: str = "", reason: str = "", only_in: LetterState | None = None
 ) -> None:
-    """Remove a letter that is over, account and all, before its retention is; the log alone tells of it.
+    """Remove a letter that is over, account and all, before its retention is; the log and the events tell of it.
 
     Raises:
         TooLate: it was sent, or is not over.
@@ -174,7 +195,8 @@ def purge(
     _check(letter_id, state, only_in)
     if state not in PURGEABLE:
         raise TooLate(f"letter {letter_id} is {state}: it cannot be purged")
-    if not ledger.forget(letter_id, state, early_ms=FOREVER_MS):
+    event: dict[str, object] = {"event": "purged", "by": by, "why": reason}
+    if not ledger.forget(letter_id, state, early_ms=FOREVER_MS, event=event):
         raise TooLate(f"letter {letter_id} was {state}, and is no longer: look at it, and try again")
     log.info("letter %s (%s) was purged by %s: %s", letter_id, state, by or "?", reason or "no reason given")
 

@@ -11,10 +11,8 @@ from inspect import signature
 from itertools import islice
 from typing import Any, ParamSpec
 
-from kombu.exceptions import OperationalError
-
 from postroom import letter_json
-from postroom.bell import Bells
+from postroom.bell import AWAY, Bells
 from postroom.broker import BULK_QUEUE, QUEUE
 from postroom.errors import InvalidLetter, PartlySent, PostroomError, Problem, invalid
 from postroom.ledger import Bell, Ledger, NewLetter, Recipient, open_ledger
@@ -155,6 +153,7 @@ def new_letter(letter: Letter, settings: Settings, queue: str | None = None) -> 
         subject=letter.subject or "",
         sender=letter.from_.address,
         summary=summary(recipients),
+        tags=letter.tags,
         contents=tuple(contents),
     ), contents
 
@@ -182,7 +181,7 @@ def ring(bells: Bells, bell: Bell) -> bool:
 def _broker_may_be_away(what: str) -> Iterator[None]:
     try:
         yield
-    except (OperationalError, OSError) as error:
+    except AWAY as error:
         log.warning("%s: accepted, but the broker is away (%s): to be sent later", what, error)
 
 

@@ -103,8 +103,8 @@ def accounts(ledger: Ledger, receipts: Collection[str], taken: Counter[tuple[str
     """Read the ledger's account, and put all three side by side."""
     places: dict[str, list[LetterState]] = {}
     for state in LetterState:
-        for letter_id in views.letter_ids(ledger, state):
-            places.setdefault(letter_id, []).append(state)
+        for letter_id, _ in ledger.redis.zscan_iter(ledger.keys.index(state, 0)):
+            places.setdefault(letter_id.decode(), []).append(state)
     rows = [row for letter_id in places for row in _rows(ledger, letter_id, taken, refused)]
     known = {(row.letter_id, row.address) for row in rows}
     return Accounts(

@@ -121,10 +121,10 @@ def show(faults: Faults, found: Accounts) -> None:
 def left_over(on: Stage) -> list[str]:
     """Have every letter forgotten, and return the keys of the ledger that are there even so."""
     ledger = on.house.ledger
-    for letter_id in views.letter_ids(ledger, LetterState.HELD):
-        operate.cancel(ledger, letter_id)
+    for held in views.scan(ledger, LetterState.HELD):
+        operate.cancel(ledger, held.id)
     for state in LetterState:
-        for letter_id in views.letter_ids(ledger, state):
-            ledger.forget(letter_id, state, early_ms=FOREVER_MS)
+        for letter in views.scan(ledger, state):
+            ledger.forget(letter.id, state, early_ms=FOREVER_MS)
     keys = [key.decode() for key in on.redis.scan_iter("postroom:*", count=1000)]
-    return [key for key in keys if not key.startswith(("postroom:{relay-", "postroom:timer"))]
+    return [key for key in keys if not key.startswith(("postroom:{relay-", "postroom:{0}:events", "postroom:workers"))]

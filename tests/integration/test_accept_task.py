@@ -56,8 +56,7 @@ def publish(house: House, letter: Any, task_id: str | None = None) -> None:
 def find(house: House, *states: LetterState) -> Iterator[LetterStatus]:
     """The letters in these states."""
     for state in states:
-        for letter_id in views.letter_ids(house.ledger, state):
-            yield views.status(house.ledger, letter_id)
+        yield from views.scan(house.ledger, state)
 
 
 def to(house: House, address: str) -> Receipt:

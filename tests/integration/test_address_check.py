@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import dns.flags
@@ -21,11 +20,11 @@ import dns.rrset
 import pytest
 from aiosmtpd.controller import Controller
 
+from name_server import GARBAGE, SILENCE, NameServer, asking, serving
 from postroom.address_check import Answer, Verdict, check_at_relay, check_domain
 from postroom.errors import InvalidLetter
 
 NOBODY = "192.0.2.1"
-SILENCE, GARBAGE = "silence", "garbage"
 
 
 def test_a_verdict_is_not_taken_for_true_or_false() -> None:
@@ -33,64 +32,7 @@ def test_a_verdict_is_not_taken_for_true_or_false() -> None:
         bool(Verdict(Answer.NO, "no such domain"))
 
 
-@contextmanager
-def serving(server: socketserver.BaseServer) -> Iterator[tuple[str, int]]:
-    """Run `server` in a thread; give its address."""
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield server.server_address  # type: ignore[misc]
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
 # --- DNS --------------------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class NameServer:
-    """A name server that knows a few names by heart, and misbehaves about others."""
-
-    zone: dict[str, dict[str, list[str]]]
-    faults: dict[tuple[str, str], str | dns.rcode.Rcode]
-    asked: list[tuple[str, str]] = field(default_factory=list)
-
-    def answer(self, query: dns.message.Message) -> bytes | None:
-        """Return the octets of the answer, None for silence."""
-        question = query.question[0]
-        name, kind = question.name.to_text(omit_final_dot=True), dns.rdatatype.to_text(question.rdtype)
-        self.asked.append((name, kind))
-        fault = self.faults.get((name, kind))
-        if fault == SILENCE:
-            return None
-        if fault == GARBAGE:
-            return query.id.to_bytes(2, "big") + b"\x81\x80garbage"
-        response = dns.message.make_response(query)
-        response.flags |= dns.flags.RA
-        if isinstance(fault, dns.rcode.Rcode):
-            response.set_rcode(fault)
-        elif name not in self.zone:
-            response.set_rcode(dns.rcode.NXDOMAIN)
-        else:
-            self._add(response, name, kind)
-        return response.to_wire()
-
-    def _add(self, response: dns.message.Message, name: str, kind: str) -> None:
-        while alias := self.zone.get(name, {}).get("CNAME"):
-            response.answer.append(dns.rrset.from_text(f"{name}.", 60, "IN", "CNAME", *alias))
-            name = alias[0].rstrip(".")
-            if len(response.answer) > 20:
-                return
-        if records := self.zone.get(name, {}).get(kind):
-            response.answer.append(dns.rrset.from_text(f"{name}.", 60, "IN", kind, *records))
-
-    def resolver(self, address: tuple[str, int]) -> dns.resolver.Resolver:
-        """Return a resolver that asks here and nowhere else."""
-        resolver = dns.resolver.Resolver(configure=False)
-        resolver.nameservers, resolver.port = [address[0]], address[1]
-        return resolver
 
 
 Ask = Callable[..., Verdict]
@@ -143,17 +85,10 @@ def name_server() -> NameServer:
 def ask(name_server: NameServer) -> Iterator[Ask]:
     """Give `check_domain` as it asks the name server."""
 
-    class Handler(socketserver.BaseRequestHandler):
-        def handle(self) -> None:
-            octets, sock = self.request
-            answer = name_server.answer(dns.message.from_wire(octets))
-            if answer is not None:
-                sock.sendto(answer, self.client_address)
-
-    with serving(socketserver.UDPServer(("127.0.0.1", 0), Handler)) as address:
+    with asking(name_server) as resolver:
 
         def ask(domain: str, timeout_s: float = 5.0) -> Verdict:
-            return check_domain(domain, resolver=name_server.resolver(address), timeout_s=timeout_s)
+            return check_domain(domain, resolver=resolver, timeout_s=timeout_s)
 
         yield ask
 

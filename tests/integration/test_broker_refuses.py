@@ -23,10 +23,10 @@ def test_letters_whose_bells_cannot_be_rung_are_due_again_at_once(redis_url: str
         receipts = [here.accept(f"due-{each}@example.com", send_at=here.ledger.now_ms()) for each in range(3)]
         bells = Bells.of(here.office.settings)
         redis.replicaof("127.0.0.1", 1)
-        tick(here.ledger, bells, 0, {})
+        tick(here.ledger, bells, 0, {}, "desk")
         assert {each.status().state for each in receipts} == {LetterState.QUEUED}
         redis.replicaof("NO", "ONE")
-        tick(here.ledger, bells, 0, {})
+        tick(here.ledger, bells, 0, {}, "desk")
         assert redis.llen(QUEUE) == 3
-        tick(here.ledger, bells, 0, {})
+        tick(here.ledger, bells, 0, {}, "desk")
         assert redis.llen(QUEUE) == 3, "once"

@@ -17,8 +17,8 @@ from click.testing import CliRunner, Result
 from house import House, NewHouse, desk
 from postroom import LetterState, Receipt, RecipientState
 from postroom.cli import main
-from postroom.ledger import NewLetter, Recipient
-from postroom.ledger.views import account, begins_in_ms, counts
+from postroom.ledger import NewLetter, Recipient, audit
+from postroom.ledger.views import account, begins_in_ms, circumstances, counts
 from postroom_worker.dev.capture import greylisted, refused
 from postroom_worker.dev.server import wait_until
 
@@ -71,18 +71,27 @@ def state(receipt: Receipt) -> LetterState:
     return receipt.status().state
 
 
-def put(house: House, letter_id: str, *, in_state: LetterState = LetterState.FAILED, subject: str = "hi") -> None:
+def put(
+    house: House,
+    letter_id: str,
+    *,
+    in_state: LetterState = LetterState.FAILED,
+    subject: str = "hi",
+    reply: str = HOSTILE,
+    tags: tuple[str, ...] = (),
+) -> None:
     """Record a letter that is in some state already."""
     answer = house.ledger.accept(
         NewLetter(
             id=letter_id,
             letter=b"{}",
             digest=letter_id,
-            recipients=[Recipient("ann@example.com", RecipientState.REFUSED, HOSTILE, 1)],
+            recipients=[Recipient("ann@example.com", RecipientState.REFUSED, reply, 1)],
             state=in_state,
             give_up_in_ms=HOUR_S * 1000,
             queue="postroom",
             subject=subject,
+            tags=tags,
         )
     )
     assert answer == "accepted"
@@ -126,6 +135,32 @@ def test_list_shows_the_letters_of_the_states_that_are_named(settled: tuple[Hous
     assert found[1]["recipients"] == {
         "gone@example.com": {"state": "refused", "reply": "550 5.1.1 No such mailbox here", "attempts": 1}
     }
+
+
+def test_list_and_acts_find_letters_by_tag_recipient_reply_code_and_time(new_house: NewHouse) -> None:
+    here = new_house()
+    put(here, "a", tags=("spring", "news"), reply="550 5.1.1 No such mailbox")
+    put(here, "b", tags=("news",), reply="552 5.2.2 Mailbox full")
+    put(here, "c", reply="421 busy")
+
+    def ids(*filters: str) -> list[str]:
+        return sorted(each["id"] for each in objects(done(here, "list", "--json", *filters)))
+
+    assert ids("--tag", "news") == ["a", "b"]
+    assert ids("--tag", "spring", "--tag", "other") == ["a"]
+    assert ids("--code", "5xx", "--recipient", "example.com") == ["a", "b"]
+    assert ids("--code", "5.2.2") == ["b"]
+    assert ids("--recipient", "ann@example.org") == []
+    assert ids("--since", "1h") == ["a", "b", "c"]
+    assert ids("--before", "1h") == []
+    result = postroom(here, "list", "--tag", "news", "--limit", "1")
+    assert result.stderr == "the first 1 letter; --limit 0 lists them all\n"
+    result = postroom(here, "list", "--tag", "autumn", "--state", "failed", "--code", "4xx")
+    assert result.stderr == "there are no failed letters, tag autumn, code 4xx\n"
+    result = postroom(here, "purge", "--tag", "news", "--code", "5.1.x", "--yes")
+    assert result.stderr == "1 failed letter will be removed for good, content and account\n"
+    assert ids() == ["b", "c"]
+    assert done(here, "retry", "--recipient", "example.com", "--dry-run").startswith("2 letters would be sent again")
 
 
 def test_list_reads_page_by_page_and_says_when_there_is_more(new_house: NewHouse) -> None:
@@ -180,6 +215,43 @@ def test_show_in_json_gives_what_the_ledger_has(settled: tuple[House, Receipt, R
     assert shown["history"] == list(account(here.ledger, deferred.id).history)
 
 
+def test_show_tells_what_is_in_a_letter_while_it_is_kept(settled: tuple[House, Receipt, Receipt, Receipt]) -> None:
+    here, sent, *_ = settled
+    receipt = here.postroom.send_letter(
+        "Zoë <zoe@example.com>",
+        subject="請求書 \u202e",
+        html="<p>Dear <b>Zoë</b>,</p><p>\x1b[2J[bold]here[/] it is</p>" + "<p>again</p>" * 30,
+        attachments=[("large.bin", bytes(100_000))],
+    )
+    lines = done(here, "show", receipt.id).splitlines()
+    words = [line.split() for line in lines]
+    assert ["To", "Zoë", "<zoe@example.com>"] in words
+    assert ["Subject", "請求書", "\\u202e"] in words[words.index(["To", "Zoë", "<zoe@example.com>"]) :]
+    assert ["Dear", "Zoë,"] in words
+    assert ["\\x1b[2J[bold]here[/]", "it", "is"] in words
+    assert lines.count("again") < 30
+    assert any(line.startswith("… and ") for line in lines)
+    assert ["application/octet-stream", "100,000", "large.bin"] in words
+    (shown,) = objects(done(here, "show", "--json", receipt.id))
+    assert ["To", "Zoë <zoe@example.com>"] in shown["content"]["header"]
+    assert shown["content"]["text"].startswith("Dear Zoë,")
+    assert shown["content"]["parts"][-1] == {
+        "content_type": "application/octet-stream",
+        "name": "large.bin",
+        "octets": 100_000,
+    }
+    assert "is no longer kept: it was sent" in done(here, "show", sent.id)
+
+
+def test_show_of_a_letter_whose_content_cannot_be_read_shows_all_else(new_house: NewHouse) -> None:
+    here = new_house()
+    put(here, "x", in_state=LetterState.REJECTED)
+    printed = done(here, "show", "x")
+    assert "letter x cannot be composed" in printed
+    assert "rejected" in printed
+    assert postroom(here, "show", "--raw", "x").exit_code == 1
+
+
 def test_show_raw_gives_the_octets_that_the_relay_took(shared: House) -> None:
     shared.answers["refused@cli.example"] = refused
     large = ("large.bin", bytes(range(256)) * 1024)  # beyond what travels in the letter itself
@@ -203,15 +275,80 @@ def test_show_raw_says_that_the_content_of_a_sent_letter_is_gone(shared: House) 
 def test_stats_counts_the_letters_of_each_state(settled: tuple[House, Receipt, Receipt, Receipt]) -> None:
     here, *_ = settled
     (found,) = objects(done(here, "stats", "--json"))
-    assert found == counts(here.ledger)
-    assert {state: number for state, number in found.items() if number} == {"sent": 1, "failed": 1, "deferred": 1}
+    assert found["states"] == counts(here.ledger)
+    states = {state: number for state, number in found["states"].items() if number}
+    assert states == {"sent": 1, "failed": 1, "deferred": 1}
     assert ["1", "failed"] in [line.split()[:2] for line in done(here, "stats").splitlines()]
+
+
+def test_stats_tells_in_words_why_letters_wait_or_failed_and_for_whom(
+    settled: tuple[House, Receipt, Receipt, Receipt],
+) -> None:
+    here, *_ = settled
+    (found,) = objects(done(here, "stats", "--json"))
+    assert {(each["state"], each["reason"], each["letters"]) for each in found["reasons"]} == {
+        ("deferred", "451 4.7.1 Greylisted, please come back later", 1),
+        ("deferred", "550 5.1.1 No such mailbox here", 1),
+        ("failed", "550 5.1.1 No such mailbox here", 1),
+    }
+    assert found["codes"] == [{"code": "550 5.1.1", "recipients": 2}, {"code": "451 4.7.1", "recipients": 1}]
+    assert found["domains"] == [{"domain": "example.com", "recipients": 3}]
+    words = [line.split() for line in done(here, "stats").splitlines()]
+    assert ["1", "deferred", "451", "4.7.1", "Greylisted,", "please", "come", "back", "later"] in words
+    assert ["2", "550", "5.1.1"] in words
+    (of_one,) = objects(done(here, "stats", "--json", "--state", "failed", "--recipient", "gone@example.com"))
+    assert of_one["states"] == {"failed": 1}
+    assert of_one["domains"] == [{"domain": "example.com", "recipients": 1}]
+
+
+def test_stats_says_when_it_looked_at_a_sample_only(new_house: NewHouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = new_house()
+    for letter_id in ("a", "b", "c"):
+        put(here, letter_id)
+    monkeypatch.setattr("postroom.cli.stats._SAMPLE", 2)
+    assert "2 of 3 failed letters looked at; --all: all" in done(here, "stats")
+    assert "looked at" not in done(here, "stats", "--all")
+    (found,) = objects(done(here, "stats", "--json"))
+    assert (found["states"]["failed"], found["looked_at"]) == (3, 2)
+
+
+def test_the_shape_of_what_waits_is_domains_by_age(settled: tuple[House, Receipt, Receipt, Receipt]) -> None:
+    here, *_ = settled
+    (found,) = objects(done(here, "stats", "--shape", "--json"))
+    assert found["domains"] == [{"domain": "example.com", "recipients": 2, "by_age": [2, *[0] * 9]}]
+    head, total, domain = (line.split() for line in done(here, "stats", "--shape").splitlines())
+    assert head[:4] == ["DOMAIN", "ALL", "5", "10"]
+    assert total[:4] == ["all", "2", "2", "·"]
+    assert domain[:4] == ["example.com", "2", "2", "·"]
+
+
+def test_explain_tells_what_a_letter_waits_for(settled: tuple[House, Receipt, Receipt, Receipt]) -> None:
+    here, sent, failed, deferred = settled
+    (found,) = objects(done(here, "explain", "--json", deferred.id))
+    assert found["why"] == "451 4.7.1 Greylisted, please come back later"
+    assert re.fullmatch(r"its next attempt, .*, in \d+[mh]", found["waits for"])
+    assert found["at last"].endswith(("in 1d", "in 2d"))
+    assert "it is kept until it is retried or purged" in done(here, "explain", failed.id)
+    assert "its account is forgotten" in done(here, "explain", sent.id)
+    assert postroom(here, "explain", "nosuch").exit_code == 1
+
+
+def test_watch_looks_again_and_again(settled: tuple[House, Receipt, Receipt, Receipt]) -> None:
+    here, _, _, deferred = settled
+    first, second = objects(done(here, "watch", "--json", "--times", "2", "--interval", "0.1"))
+    assert second["at_ms"] - first["at_ms"] >= 100
+    assert second["states"] == counts(here.ledger)
+    assert second["events"][-1]["letter_id"] == deferred.id
+    lines = done(here, "watch", "--times", "1").splitlines()
+    assert ["1", "deferred"] in [line.split()[:2] for line in lines]
+    assert "none is here" in lines[1]
+    assert "deferred 451 4.7.1 Greylisted" in lines[-1]
 
 
 def test_text_from_outside_is_shown_as_data(new_house: NewHouse) -> None:
     here = new_house()
     put(here, "hostile", subject=HOSTILE)
-    for arguments in (["list"], ["list", "--json"], ["show", "hostile"], ["show", "--json", "hostile"]):
+    for arguments in (["list"], ["list", "--json"], ["show", "hostile"], ["show", "--json", "hostile"], ["stats"]):
         printed = done(here, *arguments)
         assert all(char.isprintable() or char == "\n" for char in printed)
         assert "[bold]x[/foo]" in printed
@@ -359,6 +496,63 @@ def test_purge_leaves_nothing_of_a_letter(settled: tuple[House, Receipt, Receipt
     assert state(sent) is LetterState.SENT
 
 
+def test_expire_gives_letters_up_at_once_and_retry_sends_them_after_all(
+    settled: tuple[House, Receipt, Receipt, Receipt],
+) -> None:
+    here, _, _, deferred = settled
+    assert done(here, "expire", deferred.id, "--reason", "the offer is over") == "1 letter given up\n"
+    status = deferred.status()
+    assert status.state is LetterState.FAILED
+    assert status.reason == "the offer is over"
+    given_up = status.recipients["grey@example.com"]
+    assert (given_up.state, given_up.reply) == ("expired", "451 4.7.1 Greylisted, please come back later")
+    assert "given up by" in done(here, "show", deferred.id)
+    assert postroom(here, "expire", deferred.id).exit_code == 1
+    done(here, "retry", deferred.id)
+    assert state(deferred) is LetterState.QUEUED
+
+
+def test_every_act_is_in_the_audit_list_with_who_why_and_how_many_even_of_letters_that_are_gone(
+    settled: tuple[House, Receipt, Receipt, Receipt],
+) -> None:
+    here, sent, _, deferred = settled
+    done(here, "hold", deferred.id, "--reason", "lawyers \x1b[2J")
+    postroom(here, "cancel", sent.id, deferred.id)
+    done(here, "purge", "--state", "failed", "--yes", "--reason", "asked to")
+    done(here, "retry", "--state", "cancelled", "--dry-run")
+    purge, cancel, hold = objects(done(here, "audit", "--json"))
+    assert (purge["entry"]["act"], purge["entry"]["why"], purge["entry"]["number"]) == ("purge", "asked to", 1)
+    assert purge["entry"]["letters"] == "failed letters"
+    assert re.fullmatch(r".+@.+", purge["entry"]["by"])
+    assert (cancel["end"]["done"], cancel["end"]["failed"]) == (1, 1)
+    assert cancel["entry"]["letters"] == f"{sent.id} {deferred.id}"
+    assert hold["at_ms"] <= cancel["at_ms"] <= purge["at_ms"] <= here.ledger.now_ms()
+    lines = done(here, "audit", "--limit", "2").splitlines()
+    assert lines[1].split()[3:6] == ["purge", "1", "failed"]
+    assert "1 of 2" in lines[2]
+    assert "lawyers \\x1b[2J" in done(here, "audit")
+
+
+def test_an_act_that_was_killed_stands_in_the_audit_list_as_unfinished(new_house: NewHouse) -> None:
+    here = new_house()
+    assert postroom(here, "audit").stderr == "nobody has acted on letters yet\n"
+    audit.begin(here.ledger, audit.Entry(act="retry", by="ann@desk", why="", letters="failed letters", number=9))
+    assert "9, unfinished" in done(here, "audit")
+
+
+def test_the_audit_list_is_capped_and_an_entry_whose_answer_was_lost_is_there_once(
+    new_house: NewHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = new_house()
+    monkeypatch.setattr(audit, "KEPT", 3)
+    entries = [audit.Entry(act="hold", by="", why="", letters=str(number), number=1) for number in range(4)]
+    monkeypatch.setattr(type(here.ledger), "now_ms", lambda _: 7)
+    for entry in entries:
+        audit.begin(here.ledger, entry)
+        audit.begin(here.ledger, entry)
+    assert len(list(audit.latest(here.ledger))) == 3
+
+
 def test_of_many_letters_none_is_missed_while_others_come_and_go(new_house: NewHouse) -> None:
     here = new_house()
     here.worker()
@@ -416,6 +610,45 @@ def test_send_reads_the_text_from_stdin(shared: House, arguments: list[str]) -> 
     receipt.wait()
     (octets,) = shared.octets(receipt)
     assert message_from_bytes(octets).get_payload(decode=True) == "Grüße\r\n".encode()
+
+
+def test_send_takes_a_message_that_is_ready_from_a_file_or_from_stdin(new_house: NewHouse, tmp_path: Path) -> None:
+    here = new_house()
+    fields = ["From: eve@example.org", "To: ann@example.com, ben@example.com", "X-Own: yes"]
+    raw = "\n".join([*fields, "Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=", "", "hi\n"]).encode()
+    (tmp_path / "ready.eml").write_bytes(raw)
+    from_file = done(here, "send", "--eml", str(tmp_path / "ready.eml")).strip()
+    from_stdin = done(here, "send", "--eml", "-", "--to", "zoe@example.com", "--tag", "ready", stdin=raw).strip()
+    first, second = (here.postroom.receipt(each).status() for each in (from_file, from_stdin))
+    assert list(first.recipients) == ["ann@example.com", "ben@example.com"]
+    assert (list(second.recipients), second.tags, second.subject) == (["zoe@example.com"], ("ready",), "Grüße")
+    assert (
+        b"X-Own: yes\r\n"
+        in CliRunner().invoke(main, ["show", "--raw", from_file], env={**here.environment}).stdout_bytes
+    )
+    result = postroom(here, "send", "--eml", "-", "--subject", "other", "--reply-to", "x@y.z", stdin=raw)
+    assert result.exit_code == 2
+    assert "leave out reply-to, subject" in result.stderr
+
+
+def test_send_takes_when_and_how_a_letter_is_to_be_sent(new_house: NewHouse) -> None:
+    here = new_house()
+    arguments = ["--to", "ann@example.com", "--at", "2h", "--expires-in", "10m", "--tag", "a", "--tag", "b"]
+    arguments += ["--reply-to", "help@example.org", "--header", "X-Own: a: b", "--envelope-from", "<>"]
+    arguments += ["--priority", "bulk", "--on-uncertain", "hold"]
+    letter_id = done(here, "send", "hi", *arguments).strip()
+    status = here.postroom.receipt(letter_id).status()
+    assert (status.state, status.tags) == ("scheduled", ("a", "b"))
+    assert status.next_attempt_at == pytest.approx(here.ledger.now_ms() / 1000 + 7200, abs=30)
+    about = circumstances(here.ledger, letter_id)
+    assert (about.queue, about.on_uncertain) == ("postroom.bulk", "hold")
+    assert about.expires_ms - about.due_ms == pytest.approx(600_000, abs=1000)
+    raw = done(here, "show", "--raw", letter_id)
+    assert "Reply-To: help@example.org" in raw
+    assert "X-Own: a: b" in raw
+    once = ["send", "hi", "--to", "ann@example.com", "--idempotency-key", "k2"]
+    assert done(here, *once) == done(here, *once)
+    assert postroom(here, "send", "hi", "--to", "a@b.c", "--header", "no colon").exit_code == 2
 
 
 def test_send_and_wait_tells_what_became_of_the_letter(shared: House) -> None:

@@ -87,7 +87,7 @@ def test_whatever_the_clock_of_redis_does_every_letter_that_waits_is_rung_for_so
         longest_ms = longest_waits_ms(here.office.settings) | {LetterState.DEFERRED: 200}
 
         def is_rung_for() -> bool:
-            tick(here.ledger, bells, 0, longest_ms)
+            tick(here.ledger, bells, 0, longest_ms, "desk")
             return here.ledger.redis.llen(QUEUE) >= len(waiting)
 
         wait_until(is_rung_for, "bells ring for all", timeout_s=5)

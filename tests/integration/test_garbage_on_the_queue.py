@@ -128,9 +128,9 @@ def test_arguments_of_a_newer_producer_do_not_lose_a_letter(shared: House) -> No
     send(ACCEPT, args=[{"schema": 1, "to": "new@example.com", "message": "hi"}], kwargs={"trace": 1}, queue=QUEUE)
     rejected = wait_until(
         lambda: [
-            letter_id
-            for letter_id in views.letter_ids(shared.ledger, LetterState.REJECTED)
-            if b"new@example.com" in (views.letter_json(shared.ledger, letter_id) or b"")
+            letter.id
+            for letter in views.scan(shared.ledger, LetterState.REJECTED)
+            if b"new@example.com" in (views.letter_json(shared.ledger, letter.id) or b"")
         ],
         "it is put aside",
     )

@@ -568,7 +568,7 @@ CALLS = {
         ["letter", "history", "failed", "queued"],
         ["L1", "n3", "failed", "[]", "queued", 0, "[]", "1", "", '{"event":"retried"}'],
     ),
-    "forget": (["letter", "history", "failed"], ["L1", "failed", 0]),
+    "forget": (["letter", "history", "failed"], ["L1", "failed", 0, ""]),
     "keep": (["contents", "letters"], ["L1", "octets"]),
     "drop": (["contents", "letters"], ["L1"]),
 }
@@ -645,7 +645,8 @@ def test_a_redis_that_is_away_is_told_in_one_kind_of_error(tmp_path: Path) -> No
             lambda: ledger.contents.drop("L1", ["0" * 64]),
             lambda: views.status(ledger, "L1"),
             lambda: views.account(ledger, "L1"),
-            lambda: list(views.letter_ids(ledger, LetterState.QUEUED)),
+            lambda: list(views.scan(ledger, LetterState.QUEUED)),
+            lambda: list(views.listing(ledger, LetterState.QUEUED)),
             lambda: views.counts(ledger),
             lambda: views.letter_json(ledger, "L1"),
         ]

@@ -22,7 +22,7 @@ from house import House, NewHouse, house
 from postroom import Letter, LetterState, Receipt, clock
 from postroom.bell import ACCEPT, DELIVER, publisher
 from postroom.broker import BULK_QUEUE, QUEUE
-from postroom.ledger.views import letter_ids, status
+from postroom.ledger.views import listing, status
 from postroom_worker.dev.capture import greylisted
 from postroom_worker.dev.fleet import Worker
 from postroom_worker.dev.server import server, wait_until
@@ -213,7 +213,9 @@ def test_a_letter_that_came_over_the_queue_outlives_the_ledgers_absence_and_its_
         wait_until(lambda: worker.log.read_text().count("received") == 2, "it has the letter again")
         ledger.restart()
         wait_until(lambda: here.relay.accepted, "it was sent")
-        [letter_id] = wait_until(lambda: list(letter_ids(here.ledger, LetterState.SENT)), "the ledger knows")
+        [letter_id] = wait_until(
+            lambda: [each.id for each in listing(here.ledger, LetterState.SENT)], "the ledger knows"
+        )
         assert status(here.ledger, letter_id).attempts == 1
         assert worker.log.read_text().count("received") == 3, "it was not put back over and over: twice, and its bell"
 

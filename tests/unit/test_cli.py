@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping
 
 import click
@@ -21,6 +22,7 @@ from postroom.cli.look import last_word, letters_view
 from postroom.cli.show import account_view
 from postroom.cli.timeline import timeline
 from postroom.ledger import Account
+from postroom.ledger.query import Query
 from postroom.states import EDGES
 
 NOW_S = 1_785_000_000.0
@@ -246,23 +248,28 @@ DEFERRED, FAILED, HELD = LetterState.DEFERRED, LetterState.FAILED, LetterState.H
 
 
 def test_letters_are_chosen_by_ids_or_by_states() -> None:
-    assert Choice.of(("x",), (), {FAILED, HELD}) == Choice(("x",), ())
-    assert Choice.of((), ("failed",), {FAILED, HELD}) == Choice((), (FAILED,))
+    assert Choice.of(("x", "x"), {"states": ()}, {FAILED, HELD}) == Choice(("x",), None)
+    assert Choice.of((), {"states": ("failed",)}, {FAILED, HELD}) == Choice((), Query(states=(FAILED,)))
+
+
+def test_a_filter_without_a_state_means_all_states_that_the_act_is_for() -> None:
+    asked = Query(states=(FAILED, HELD), tags=("spring",))
+    assert Choice.of((), {"states": (), "tags": ("spring",), "code": None}, {HELD, FAILED}) == Choice((), asked)
 
 
 def test_a_command_for_letters_of_one_state_means_all_of_them() -> None:
-    assert Choice.of((), (), {DEFERRED}) == Choice((), (DEFERRED,))
+    assert Choice.of((), {}, {DEFERRED}) == Choice((), Query(states=(DEFERRED,)))
 
 
 @pytest.mark.parametrize(("ids", "states"), [((), ()), (("x",), ("failed",))])
 def test_a_choice_that_is_not_clear_is_refused(ids: tuple[str, ...], states: tuple[str, ...]) -> None:
     with pytest.raises(click.UsageError):
-        Choice.of(ids, states, {FAILED, HELD})
+        Choice.of(ids, {"states": states}, {FAILED, HELD})
 
 
 def test_letters_are_counted_by_the_state_they_were_chosen_in() -> None:
-    assert counted({"a": FAILED, "b": HELD, "c": FAILED}) == "2 failed, 1 held letters"
-    assert counted({"a": None}) == "1 letter"
+    assert counted(Counter({FAILED: 2, HELD: 1})) == "2 failed, 1 held letters"
+    assert counted(Counter({None: 1})) == "1 letter"
 
 
 def test_every_act_that_changes_a_state_follows_the_edges() -> None:
@@ -272,6 +279,7 @@ def test_every_act_that_changes_a_state_follows_the_edges() -> None:
         "release": LetterState.QUEUED,
         "cancel": LetterState.CANCELLED,
         "hold": LetterState.HELD,
+        "expire": LetterState.FAILED,
     }
     for act in ACTS:
         assert all(to[act.name] in EDGES[state] for state in act.states if act.name in to), act.name
@@ -311,6 +319,30 @@ def test_every_command_has_help_whatever_the_environment_says(name: str) -> None
     result = CliRunner().invoke(main, arguments, env={"POSTROOM_REDIS_URL": "nonsense", "POSTROOM_LEASE_S": "x"})
     assert result.exit_code == 0
     assert result.stdout.startswith("Usage: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("postroom rel", ["release"]),
+        ("postroom list --st", ["--state"]),
+        ("postroom list --state fa", ["failed"]),
+        ("postroom hold --state ", ["deferred", "queued", "scheduled"]),
+        ("postroom de", ["demo", "dev"]),
+    ],
+)
+@pytest.mark.parametrize("shell", ["bash", "fish"])
+def test_a_shell_completes_commands_options_and_states(shell: str, words: str, completed: list[str]) -> None:
+    word = words.split(" ")[-1]
+    place = word if shell == "fish" else str(words.count(" "))
+    environment = {"_POSTROOM_COMPLETE": f"{shell}_complete", "COMP_WORDS": words, "COMP_CWORD": place}
+    result = CliRunner().invoke(main, env=environment, prog_name="postroom")
+    found = [line.partition(",")[2].partition("\t")[0] for line in result.stdout.splitlines()]
+    assert [each for each in found if each] == completed
+
+
+def test_help_tells_how_to_switch_completion_on() -> None:
+    assert 'eval "$(_POSTROOM_COMPLETE=bash_source postroom)"' in CliRunner().invoke(main, ["--help"]).stdout
 
 
 def test_a_setting_that_cannot_be_read_is_told_in_a_sentence() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from postroom.ledger import Claim, Finish, Recipient
+from postroom.ledger.record import expired
 from postroom.ledger.transitions import Times
 from postroom.reply import printable
 from postroom.states import LetterState, RecipientState, letter_state
@@ -123,16 +124,6 @@ def _unattempted(
         reason=reason,
         event=event,
     )
-
-
-def expired(recipients: Sequence[Recipient], why: str) -> list[Recipient]:
-    """Return the recipients, those not served yet as expired; what the server last said of them stays."""
-    return [
-        Recipient(each.address, RecipientState.EXPIRED, each.reply or why, each.attempts)
-        if each.state.is_open
-        else each
-        for each in recipients
-    ]
 
 
 def too_late(claim: Claim, later_ms: int = 0) -> str:

@@ -10,8 +10,9 @@ from celery.exceptions import Ignore, OperationalError, Reject, Retry
 from celery.signals import worker_process_shutdown, worker_shutdown
 
 from postroom import clock
-from postroom.bell import ACCEPT, DELIVER, Bells
+from postroom.bell import ACCEPT, DELIVER, PROBE, Bells
 from postroom.errors import InvalidLetter, LedgerUnavailable, NewerSchema, PostroomError
+from postroom.ledger.workers import answer_probe
 from postroom.letter_id import check_id
 from postroom.states import LetterState
 from postroom_worker.acceptance import accept_letter
@@ -51,6 +52,12 @@ def accept(self: Task[..., str], *letters: Any, **unknown: Any) -> str:
             if is_stopping():
                 raise Reject(str(error), requeue=True) from None
             clock.pause(_AWAY_S)
+
+
+@app.task(name=PROBE)
+def probe(nonce: str) -> None:
+    """Say that this queue's tasks are done."""
+    answer_probe(office().ledger, check_id(nonce, "nonce"))
 
 
 def _shown(done: Delivered) -> dict[str, Any]:

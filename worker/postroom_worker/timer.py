@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from celery import bootsteps
-from kombu.exceptions import OperationalError
 
-from postroom.bell import Bells
+from postroom.bell import AWAY, Bells
 from postroom.broker import BULK_QUEUE
 from postroom.errors import LedgerUnavailable
 from postroom.ledger import Bell, Ledger, open_ledger
 from postroom.ledger.clock_jump import shorten_waits
 from postroom.ledger.orphans import drop_orphans
 from postroom.ledger.unrung import put_back
+from postroom.ledger.workers import sign_in, sign_out
 from postroom.settings import Settings, process_settings
 from postroom.states import LetterState
+from postroom.version import __version__
 
 log = logging.getLogger("postroom")
 
@@ -45,7 +47,7 @@ class Timer(bootsteps.StartStopStep):
         settings = process_settings()
         ledger, bells = open_ledger(settings), Bells.of(settings)
         early_ms = ledger.times.bell_ms - ledger.times.bell_ms // _LOST_BELL_PART
-        arguments = (ledger, bells, early_ms, longest_waits_ms(settings))
+        arguments = (ledger, bells, early_ms, longest_waits_ms(settings), parent.hostname)
         self._entry = parent.timer.call_repeatedly(settings.timer_s, tick, arguments)
 
     def stop(self, parent: Any) -> None:
@@ -53,6 +55,11 @@ class Timer(bootsteps.StartStopStep):
         if self._entry is not None:
             self._entry.cancel()
             self._entry = None
+
+    def shutdown(self, parent: Any) -> None:
+        """Be missed no longer: the worker stops in order."""
+        with suppress(LedgerUnavailable):
+            sign_out(open_ledger(process_settings()), parent.hostname, __version__)
 
 
 def longest_waits_ms(settings: Settings) -> dict[LetterState, int]:
@@ -66,7 +73,7 @@ def longest_waits_ms(settings: Settings) -> dict[LetterState, int]:
     return {state: int(1000 * wait_s) for state, wait_s in waits_s.items()}
 
 
-def tick(ledger: Ledger, bells: Bells, early_ms: int, longest_ms: Mapping[LetterState, int]) -> None:
+def tick(ledger: Ledger, bells: Bells, early_ms: int, longest_ms: Mapping[LetterState, int], name: str) -> None:
     """Look once. Never raises: what cannot be done now is done at the next look, by this worker or another.
 
     Args:
@@ -75,8 +82,10 @@ def tick(ledger: Ledger, bells: Bells, early_ms: int, longest_ms: Mapping[Letter
         early_ms: how much before its time a queued letter is rung for again when the queue is empty: then its bell
             was lost.
         longest_ms: what `longest_waits_ms` gives.
+        name: this worker's.
     """
     try:
+        sign_in(ledger, name, __version__)
         is_idle = bells.are_all_rung()
         _ring(ledger, bells, ledger.release_due(_RELEASED_AT_ONCE, early_ms if is_idle else 0))
         ledger.forget_due(_FORGOTTEN_AT_ONCE)
@@ -85,7 +94,7 @@ def tick(ledger: Ledger, bells: Bells, early_ms: int, longest_ms: Mapping[Letter
             log.warning("the clock of Redis went back: %d letters that it made wait longer wait from now on", shortened)
     except LedgerUnavailable as error:
         log.log(logging.ERROR if error.is_alert else logging.WARNING, "the schedule waits: %s", error)
-    except (OperationalError, OSError) as error:
+    except AWAY as error:
         log.warning("the schedule waits: the broker is away (%s)", error)
 
 
@@ -98,6 +107,6 @@ def _ring(ledger: Ledger, bells: Bells, due: Sequence[Bell]) -> None:
         for bell in due:
             if bell.queue != BULK_QUEUE or bell.deaths:
                 bells.ring(bell)
-    except OperationalError:
+    except AWAY:
         put_back(ledger, [each.letter_id for each in due])
         raise

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from postroom.cli import act, look, send, show
+from postroom.cli import act, audit, doctor, explain, look, send, show, stats, tail, watch
 from postroom.cli.desk import Desk
 from postroom.cli.elsewhere import Elsewhere
 from postroom.errors import LedgerUnavailable, PostroomError
@@ -33,7 +33,19 @@ class _Commands(Elsewhere):
             raise click.ClickException("\n".join(lines) + remedy) from error
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+_COMPLETION = """\b
+Completion in the shell:
+  bash  eval "$(_POSTROOM_COMPLETE=bash_source postroom)"
+  zsh   eval "$(_POSTROOM_COMPLETE=zsh_source postroom)"
+  fish  _POSTROOM_COMPLETE=fish_source postroom | source
+"""
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=_COMPLETION,
+)
 @click.option("--redis-url", metavar="URL", help="The ledger: by default POSTROOM_REDIS_URL.")
 @click.version_option(__version__, prog_name="postroom")
 @click.pass_context
@@ -45,5 +57,16 @@ def main(ctx: click.Context, redis_url: str | None) -> None:
     ctx.obj = Desk(redis_url)
 
 
-for _command in (send.send, look.list_letters, show.show, look.stats, *act.COMMANDS):
+for _command in (
+    send.send,
+    look.list_letters,
+    show.show,
+    explain.explain,
+    stats.stats,
+    watch.watch,
+    tail.tail,
+    *act.COMMANDS,
+    audit.audit,
+    doctor.doctor,
+):
     main.add_command(_command)

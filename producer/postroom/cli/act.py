@@ -1,33 +1,41 @@
-"""Acting on letters: ``postroom retry``, ``flush``, ``cancel``, ``hold``, ``release`` and ``purge``.
+"""Acting on letters: ``postroom retry``, ``flush``, ``cancel``, ``hold``, ``release``, ``expire`` and ``purge``.
 
-What is done to letters that are named is done at once. An act on all letters of a state, and one that cannot be
-undone, first says how many they are, and asks.
+What is done to letters that are named is done at once. An act on letters that are chosen by a filter, and one that
+cannot be undone, first says how many they are, and asks. Each is written into the audit list before it begins.
+
+A filter is followed page by page, twice: to count, and to act. So memory is bounded, however many they are; and what
+is accepted after it was counted is left alone.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import Protocol
+from typing import Any, Protocol
 
 import click
 from rich.progress import track
 
 from postroom import operate
 from postroom.cli import output
-from postroom.cli.choice import Choice, Chosen, counted
-from postroom.cli.desk import Desk, LetterId, json_option, pass_desk
+from postroom.cli.arguments import LetterId, json_option
+from postroom.cli.choice import Choice, counted
+from postroom.cli.desk import Desk, pass_desk
+from postroom.cli.filters import filters
 from postroom.cli.look import letters_view
 from postroom.errors import TooLate, UnknownLetter
-from postroom.ledger import Bell, Ledger
+from postroom.ledger import Bell, Ledger, audit
 from postroom.reply import printable
 from postroom.sending import ring
 from postroom.states import LetterState
 
 _TOLD_MAX = 10
 _PROGRESS_FROM = 100
+
+Letters = Iterator[tuple[str, LetterState | None]]
+"""Ids, each with the state that the letter still has to be in."""
 
 
 class Operation(Protocol):
@@ -99,6 +107,15 @@ ACTS = (
         "released",
     ),
     Act(
+        "expire",
+        operate.expire,
+        operate.EXPIRABLE,
+        "Give letters up now, as if they had been deferred for too long.\n\n"
+        "They fail, or are partial; `postroom retry` sends them after all.",
+        "given up, for those who did not get them yet",
+        "given up",
+    ),
+    Act(
         "purge",
         operate.purge,
         operate.PURGEABLE,
@@ -116,38 +133,36 @@ def command(act: Act) -> click.Command:
 
     @pass_desk
     def run(
-        desk: Desk,
-        ids: tuple[str, ...],
-        yes: bool,
-        dry_run: bool,
-        reason: str,
-        as_json: bool,
-        states: tuple[str, ...] = (),
+        desk: Desk, /, ids: tuple[str, ...], yes: bool, dry_run: bool, reason: str, as_json: bool, **options: Any
     ) -> None:
-        choice = Choice.of(ids, states, act.states)
+        choice = Choice.of(ids, options, act.states)
         if dry_run:
             _rehearse(desk.ledger, act, choice, as_json=as_json)
             return
-        chosen = choice.chosen(desk.ledger)
-        if not chosen:
-            output.note(f"there are no {' or '.join(choice.states)} letters: nothing to do")
+        asked_ms = desk.ledger.now_ms()
+        with output.console(stderr=True).status("counting"):
+            numbers = choice.numbers(desk.ledger)
+        if not numbers:
+            output.note(f"there are no {choice.in_words()}: nothing to do")
             return
-        if choice.states or act.is_final:
-            output.note(f"{counted(chosen)} will be {act.will_be}")
+        if choice.query or act.is_final:
+            output.note(f"{counted(numbers)} will be {act.will_be}")
             if not yes:
                 _ask()
-        _do(desk, act, chosen, printable(reason), as_json=as_json)
+        entry = audit.Entry(
+            act=act.name, by=desk.by, why=printable(reason), letters=choice.in_words(), number=numbers.total()
+        )
+        _do(desk, act, choice.letters(desk.ledger, asked_ms), entry, as_json=as_json)
 
-    names = click.Choice(sorted(state.value for state in act.states))
-    by_state = click.Option(["--state", "states"], multiple=True, type=names, help="All in this state; repeatable.")
-    options = [
+    params = [
         click.Argument(["ids"], nargs=-1, metavar="[ID]...", type=LetterId()),
-        *([by_state] if len(act.states) > 1 else []),
         click.Option(["--yes", "-y"], is_flag=True, help="Do not ask."),
         click.Option(["--dry-run", "-n"], is_flag=True, help="Only tell which letters it would be."),
-        click.Option(["--reason"], default="", metavar="TEXT", help="Why: written into each letter's history."),
+        click.Option(
+            ["--reason"], default="", metavar="TEXT", help="Why: for each letter's history and the audit list."
+        ),
     ]
-    return json_option(click.Command(act.name, callback=run, params=options, help=act.help))
+    return json_option(filters(act.states)(click.Command(act.name, callback=run, params=params, help=act.help)))
 
 
 def _ask() -> None:
@@ -179,56 +194,74 @@ def _rehearse(ledger: Ledger, act: Act, choice: Choice, *, as_json: bool) -> Non
             output.console().print(letters_view(islice(preview.found, _TOLD_MAX), ledger.now_ms() / 1000))
         if preview.number > _TOLD_MAX:
             click.echo(f"… and {preview.number - _TOLD_MAX:,} more")
-    _complain([f"letter {each.id} is {each.state}: it would stay as it is" for each in preview.unfit])
+    unfit = Problems()
+    for each in preview.unfit:
+        unfit.add(f"letter {each.id} is {each.state}: it would stay as it is")
+    unfit.raise_if_any()
 
 
-def _do(desk: Desk, act: Act, chosen: Chosen, reason: str, *, as_json: bool) -> None:
+@dataclass(slots=True)
+class Problems:
+    """What went wrong: all are counted, the first few are told."""
+
+    number: int = 0
+    told: list[str] = field(default_factory=list)
+
+    def add(self, problem: str) -> None:
+        """Take another."""
+        self.number += 1
+        if self.number <= _TOLD_MAX:
+            self.told.append(problem)
+
+    def raise_if_any(self) -> None:
+        """Fail, if there is one.
+
+        Raises:
+            ClickException: there is.
+        """
+        if self.number:
+            more = [f"… and {self.number - _TOLD_MAX:,} more"] if self.number > _TOLD_MAX else []
+            raise click.ClickException("\n".join([*self.told, *more]))
+
+
+def _do(desk: Desk, act: Act, letters: Letters, entry: audit.Entry, *, as_json: bool) -> None:
     """Act on the letters, and tell how it went.
 
     Raises:
         ClickException: it could not be done to all of them.
         LedgerUnavailable: Redis is away; how many it was done to before is told.
     """
-    done, problems = 0, list[str]()
+    done, problems = 0, Problems()
+    audit.begin(desk.ledger, entry)
     try:
-        for letter_id, problem in _outcomes(desk, act, chosen, reason):
+        for letter_id, problem in _outcomes(desk, act, letters, entry):
             if as_json:
                 output.print_json({"id": letter_id, "done": not problem, "why": problem})
             if problem:
-                problems.append(problem)
+                problems.add(problem)
             else:
                 done += 1
     finally:
         if done and not as_json:
             click.echo(f"{output.count(done)} {act.done}")
-    _complain(problems)
+        audit.end(desk.ledger, entry, done=done, failed=problems.number)
+    problems.raise_if_any()
 
 
-def _outcomes(desk: Desk, act: Act, chosen: Chosen, reason: str) -> Iterator[tuple[str, str]]:
+def _outcomes(desk: Desk, act: Act, letters: Letters, entry: audit.Entry) -> Iterator[tuple[str, str]]:
     """Act on one letter after the other; yield its id, and why it was not done, which is empty when it was."""
     broker_answers = True
     screen = output.console(stderr=True)
-    is_quiet = len(chosen) < _PROGRESS_FROM or not screen.is_terminal
-    for letter_id, only_in in track(chosen.items(), act.name, console=screen, transient=True, disable=is_quiet):
+    is_quiet = entry.number < _PROGRESS_FROM or not screen.is_terminal
+    for letter_id, only_in in track(letters, act.name, entry.number, console=screen, transient=True, disable=is_quiet):
         try:
-            bell = act.operation(desk.ledger, letter_id, by=desk.by, reason=reason, only_in=only_in)
+            bell = act.operation(desk.ledger, letter_id, by=entry.by, reason=entry.why, only_in=only_in)
         except (TooLate, UnknownLetter) as error:
             yield letter_id, str(error)
             continue
         if bell and broker_answers:  # when it does not, the schedule rings for the rest
             broker_answers = ring(desk.postroom.bells, bell)
         yield letter_id, ""
-
-
-def _complain(problems: Sequence[str]) -> None:
-    """Fail with these problems, if there are any.
-
-    Raises:
-        ClickException: there are.
-    """
-    if problems:
-        more = [f"… and {len(problems) - _TOLD_MAX:,} more"] if len(problems) > _TOLD_MAX else []
-        raise click.ClickException("\n".join([*problems[:_TOLD_MAX], *more]))
 
 
 COMMANDS = tuple(map(command, ACTS))

@@ -7,13 +7,10 @@ import os
 import socket
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
 
 import click
 
-from postroom.errors import InvalidLetter
 from postroom.ledger import Ledger
-from postroom.letter_id import check_id
 from postroom.reply import printable
 from postroom.sending import Postroom
 from postroom.settings import Settings
@@ -59,18 +56,3 @@ def _user() -> str:
 
 
 pass_desk = click.make_pass_decorator(Desk)
-
-
-class LetterId(click.ParamType[str]):
-    """An argument that is a letter's id."""
-
-    name = "id"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        try:
-            return check_id(value)
-        except InvalidLetter as error:
-            self.fail(f"{error.problems[0].problem}; {error.problems[0].remedy}", param, ctx)
-
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON: one object a line.")

@@ -1,16 +1,19 @@
-"""Looking at many letters: ``postroom list`` and ``postroom stats``."""
+"""Looking at many letters: ``postroom list``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from typing import Any
 
 import click
 from rich.console import Group
 from rich.text import Text
 
 from postroom.cli import output
-from postroom.cli.desk import Desk, json_option, pass_desk
+from postroom.cli.arguments import json_option
+from postroom.cli.desk import Desk, pass_desk
+from postroom.cli.filters import filters, in_words, query
 from postroom.ledger import Ledger, LetterStatus
 from postroom.ledger.views import counts, listing
 from postroom.states import LetterState, RecipientState
@@ -20,7 +23,7 @@ _ROWS_AT_ONCE = 100
 _STATE_WIDTH = max(map(len, LetterState))
 _GAP = Text("  ", no_wrap=True, overflow="ellipsis")
 
-_TELL = {
+TELL = {
     LetterState.HELD: "wait for an operator: postroom release, cancel",
     LetterState.FAILED: "reached nobody: postroom retry, purge",
     LetterState.PARTIAL: "reached some of their recipients: postroom retry, purge",
@@ -36,32 +39,32 @@ _TELL = {
 
 
 @click.command("list")
-@click.option(
-    "--state",
-    "states",
-    multiple=True,
-    type=click.Choice([state.value for state in LetterState]),
-    help="Only these; may be repeated.",
-)
+@filters(tuple(LetterState))
 @click.option("--limit", default=_LIMIT, show_default=True, type=click.IntRange(0), help="How many; 0 for all.")
 @json_option
 @pass_desk
-def list_letters(desk: Desk, states: tuple[str, ...], limit: int, as_json: bool) -> None:
-    """List letters, those first that may need you."""
-    wanted = tuple(map(LetterState, states)) or tuple(_TELL)
-    found = _found(desk.ledger, wanted)
+def list_letters(desk: Desk, /, limit: int, as_json: bool, **options: Any) -> None:
+    """List letters, those first that may need you.
+
+    A filter other than --state looks at every letter of the states, some 50,000 a second: name the states.
+    """
+    asked = query(options, TELL)
+    letters = filter(asked.is_met_by, _found(desk.ledger, asked.states))
     shown = 0
-    for page in _pages(islice(found, limit or None)):
+    for page in _pages(islice(letters, limit or None)):
         if as_json:
             for status in page:
                 output.print_json(status)
         else:
             output.console().print(letters_view(page, desk.ledger.now_ms() / 1000, with_head=not shown))
         shown += len(page)
-    total = sum(number for state, number in counts(desk.ledger).items() if state in wanted)
-    if not total:
-        output.note(f"there are no {' or '.join(states)} letters" if states else "there are no letters")
-    elif shown < total:
+    if not shown:
+        output.note(f"there are no {in_words(asked)}")
+    elif asked.is_narrow:
+        more = next(letters, None) if shown == limit else None
+        if more:
+            output.note(f"the first {output.count(shown)}; --limit 0 lists them all")
+    elif shown < (total := sum(number for state, number in counts(desk.ledger).items() if state in asked.states)):
         output.note(f"{shown:,} of {output.count(total)}; --limit 0 lists them all")
 
 
@@ -125,23 +128,3 @@ def last_word(status: LetterStatus) -> str:
     replies = [(each.state is RecipientState.ACCEPTED, each.reply) for each in status.recipients.values() if each.reply]
     worst = min(replies, key=lambda each: each[0], default=(True, ""))
     return (worst[1] if not worst[0] else "") or status.reason or worst[1]
-
-
-@click.command()
-@json_option
-@pass_desk
-def stats(desk: Desk, as_json: bool) -> None:
-    """Count the letters in each state."""
-    found = counts(desk.ledger)
-    if as_json:
-        output.print_json(found)
-        return
-    table = output.columns("letters", "state", "which")
-    table.columns[0].justify = "right"
-    for state, tell in _TELL.items():
-        number = found[state]
-        style = "" if number else "dim"
-        table.add_row(
-            Text(f"{number:,}", style), output.state(state) if number else Text(state, "dim"), Text(tell, "dim")
-        )
-    output.console().print(table)

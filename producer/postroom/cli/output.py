@@ -17,6 +17,8 @@ from postroom.reply import printable
 from postroom.states import LetterState, RecipientState
 
 _UNCUT = (200, 25)
+_DATA_MAX = 500
+_NOTE_MAX = 2000
 _UNITS = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
 _STYLES: dict[str, str] = {
     LetterState.SCHEDULED: "cyan",
@@ -42,9 +44,9 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, width=width, markup=False, highlight=False, emoji=False)
 
 
-def data(text: str, style: str = "") -> Text:
+def data(text: str, style: str = "", *, limit: int = _DATA_MAX) -> Text:
     """Return text from outside, to be shown as it is: no markup, no terminal escapes, and not without end."""
-    return Text(printable(text), style)
+    return Text(printable(text, limit), style)
 
 
 def state(of: LetterState | RecipientState) -> Text:
@@ -99,6 +101,3 @@ def print_json(value: Any) -> None:
 def note(text: str) -> None:
     """Tell the operator something, beside what was asked for: on stderr."""
     click.echo(printable(text, _NOTE_MAX), err=True)
-
-
-_NOTE_MAX = 2000

@@ -11,15 +11,16 @@ from rich.table import Table
 from rich.text import Text
 
 from postroom.cli import output
-from postroom.cli.desk import Desk, LetterId, json_option, pass_desk
+from postroom.cli.arguments import LetterId, json_option
+from postroom.cli.content import Content, content_of, content_view
+from postroom.cli.desk import Desk, pass_desk
 from postroom.cli.timeline import timeline
-from postroom.ledger import Account, Ledger, LetterStatus
+from postroom.ledger import Account, LetterStatus
 from postroom.ledger.availability import available
 from postroom.ledger.views import account, letter_json
 from postroom.letter import Letter
 from postroom.mime.stored import Stored
 from postroom.reply import printable
-from postroom.settings import Settings
 
 _LINE_MAX = 1000
 
@@ -30,14 +31,17 @@ _LINE_MAX = 1000
 @json_option
 @pass_desk
 def show(desk: Desk, letter_id: str, raw: bool, as_json: bool) -> None:
-    """Show a letter, and all that happened to it."""
+    """Show a letter: its recipients, its history, and what is in it."""
     found = account(desk.ledger, letter_id)
     if raw:
-        _print_octets(_octets(desk.ledger, letter_id, desk.postroom.settings))
-    elif as_json:
-        output.print_json(msgspec.to_builtins(found.status) | {"history": found.history})
-    else:
-        output.console().print(account_view(found))
+        _print_octets(_octets(desk, letter_id))
+        return
+    content, why_not = _content(desk, letter_id)
+    if as_json:
+        output.print_json(msgspec.to_builtins(found.status) | {"history": found.history, "content": content})
+        return
+    shown = content_view(content) if content else output.data(why_not, "dim")
+    output.console().print(Group(account_view(found), Text(""), shown))
 
 
 def account_view(account: Account) -> Group:
@@ -75,23 +79,30 @@ def recipients_view(status: LetterStatus) -> Table:
     return table
 
 
-def _octets(ledger: Ledger, letter_id: str, settings: Settings) -> bytes:
-    """The letter as it is composed for the wire.
+def _content(desk: Desk, letter_id: str) -> tuple[Content | None, str]:
+    """What is in the letter; or None, and why that cannot be told."""
+    try:
+        return content_of(_octets(desk, letter_id)), ""
+    except click.ClickException as error:
+        return None, error.message
+
+
+def _octets(desk: Desk, letter_id: str) -> bytes:
+    """The letter as it is composed for the wire, but for signatures.
 
     Raises:
-        ClickException: its content is not kept, or damaged.
-        InvalidLetter: it cannot be read.
+        ClickException: its content is no longer kept, cannot be read, or is damaged.
     """
-    kept = letter_json(ledger, letter_id)
+    kept = letter_json(desk.ledger, letter_id)
     if kept is None:
         raise click.ClickException(f"the content of letter {letter_id} is no longer kept: it was sent")
 
     def read(stored: Stored) -> bytes:
         with available():
-            return ledger.contents.read(stored.sha256)
+            return desk.ledger.contents.read(stored.sha256)
 
     try:
-        return b"".join(Letter.from_json(kept, settings).octets(read))
+        return b"".join(Letter.from_json(kept, desk.postroom.settings.without_limits()).octets(read))
     except ValueError as error:
         raise click.ClickException(f"letter {letter_id} cannot be composed: {printable(str(error))}") from error
 

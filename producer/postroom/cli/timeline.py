@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from postroom.cli import output
-from postroom.states import RecipientState
+from postroom.states import LetterState, RecipientState
 
 Event = Mapping[str, Any]
 
@@ -19,6 +19,7 @@ _WORDS = {
     "scheduled": "accepted, to be sent when its time comes",
     "waits": "not tried",
     "expired": "too late: nobody else gets it",
+    "given_up": "given up",
     "rejected": "rejected",
     "uncertain": "uncertain",
     "died": "its worker was lost, before the relay could have accepted it",
@@ -27,6 +28,7 @@ _WORDS = {
     "cancelled": "cancelled",
     "held": "held",
     "released": "released",
+    "purged": "purged",
 }
 
 
@@ -44,13 +46,29 @@ def timeline(history: Iterable[Event]) -> Table:
     return table
 
 
-def _happened(event: Event) -> RenderableType:
+def in_a_line(event: Event) -> Text:
+    """Return what happened in one line; of an attempt, the state it led to and what was said to those it failed for."""
+    if event["event"] != "attempt" or event.get("cut"):
+        return _what(event)
+    state = LetterState(event["state"])
+    said = event["why"] or next((each["reply"] for each in event["recipients"] if each["state"] != "accepted"), "")
+    number = len(event["recipients"])
+    told = f"{number:,} recipients, " if number > 1 else ""
+    how = f"{told}{event['relay']}, {event['took_ms']:,} ms"
+    return Text.assemble(output.state(state), output.data(f" {said}" if said else ""), output.data(f" · {how}", "dim"))
+
+
+def _what(event: Event) -> Text:
     by = f" by {event['by']}" if event.get("by") else ""
     why = f": {event['why']}" if event.get("why") else ""
     kind = str(event["event"])
     what = output.data(_WORDS.get(kind, kind))
     what.stylize("bold")
-    return Group(what.append_text(output.data(by + why)), *_next(event, event.get("wait_ms")))
+    return what.append_text(output.data(by + why))
+
+
+def _happened(event: Event) -> RenderableType:
+    return Group(_what(event), *_next(event, event.get("wait_ms")))
 
 
 def _attempt(event: Event, *, counts: bool) -> RenderableType:

@@ -63,4 +63,5 @@ def times(settings: Settings) -> Times:
         keep_failed_ms=int(settings.keep_failed_s * 1000) or FOREVER_MS,
         uncertain_max=settings.uncertain_max,
         deaths_max=settings.deaths_max,
+        events_max=settings.events_max,
     )

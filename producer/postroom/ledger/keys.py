@@ -34,6 +34,10 @@ class Keys:
         """The index of a state in the letter's partition."""
         return self.index(state, self.partition(letter_id))
 
+    def events(self, partition: int) -> str:
+        """The stream of what happens to the letters of a partition; `prelude.lua` makes the same name."""
+        return f"postroom:{{{partition}}}:events"
+
     def contents(self, sha256: str) -> str:
         """The octets of a large part, by their digest."""
         return f"postroom:{{contents-{sha256[:4]}}}:{sha256}"
@@ -85,6 +89,16 @@ class Keys:
         return self.relay(relay, "connections", domain)
 
     @staticmethod
-    def timer() -> str:
-        """When the schedule was last looked at, by worker."""
-        return "postroom:timer"
+    def audit() -> str:
+        """The sorted set of what operators did, by the time."""
+        return "postroom:audit"
+
+    @staticmethod
+    def workers() -> str:
+        """The sorted set of workers, by when each last looked at the schedule."""
+        return "postroom:workers"
+
+    @staticmethod
+    def probe(nonce: str) -> str:
+        """That the task of a probe was done."""
+        return f"postroom:probe:{nonce}"

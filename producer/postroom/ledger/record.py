@@ -36,6 +36,16 @@ def decode_recipients(kept: bytes | str) -> Recipients:
     return _recipients.decode(kept)
 
 
+def expired(recipients: Sequence[Recipient], why: str) -> list[Recipient]:
+    """Return the recipients, those not served yet as expired; what the server last said of them stays."""
+    return [
+        Recipient(each.address, RecipientState.EXPIRED, each.reply or why, each.attempts)
+        if each.state.is_open
+        else each
+        for each in recipients
+    ]
+
+
 def text(kept: object) -> str:
     """Return a value of Redis as text; empty when there is none."""
     return kept.decode() if isinstance(kept, bytes) else str(kept or "")
@@ -97,6 +107,7 @@ class LetterStatus:
     """Seconds since 1970."""
     subject: str
     sender: str
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

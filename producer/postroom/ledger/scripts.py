@@ -29,18 +29,20 @@ class Call:
 
 
 @lru_cache
-def source(verb: str, *, may_exceed_memory: bool = False) -> str:
+def source(verb: str, events_max: int = 0, *, may_exceed_memory: bool = False) -> str:
     """Return the whole text of a script, the prelude in front.
 
     Args:
         verb: the file's name without ``.lua``.
+        events_max: how many events the stream of each partition keeps, about; 0 for no stream.
         may_exceed_memory: mark it, on Redis 7 and later, to go on when memory is full. A full Redis has to refuse new
             letters and still take what became of the old ones.
     """
     folder = files("postroom.ledger") / "lua"
     own = (folder / f"{verb}.lua").read_text()
     flags = "#!lua flags=allow-oom\n" if may_exceed_memory and "-- room     not needed" in own else ""
-    return flags + (folder / "prelude.lua").read_text() + own
+    bounds = f"local events_max = {events_max:d}\n"
+    return flags + bounds + (folder / "prelude.lua").read_text() + own
 
 
 @dataclass(slots=True)
@@ -48,6 +50,8 @@ class Scripts:
     """Runs scripts by their digest, and in whole whenever Redis lost them (restart, failover, SCRIPT FLUSH)."""
 
     redis: Redis
+    events_max: int = 0
+    """How many events the stream of each partition keeps, about; 0 for no stream."""
     _shebang: bool | None = field(default=None)
 
     def run(self, call: Call) -> Any:
@@ -101,7 +105,7 @@ class Scripts:
         if self._shebang is None:
             version = str(self.redis.info("server").get("redis_version", "0"))
             self._shebang = int(version.split(".")[0]) >= 7
-        return source(verb, may_exceed_memory=self._shebang)
+        return source(verb, self.events_max, may_exceed_memory=self._shebang)
 
 
 @lru_cache

@@ -45,6 +45,7 @@ class NewLetter:
     summary: str = ""
     """What the monitor may show of it: a redacted recipient."""
     reason: str = ""
+    tags: Sequence[str] = ()
     contents: Sequence[str] = ()
     """The digests of what it keeps in the contents."""
 
@@ -95,6 +96,8 @@ class Times:
     keep_failed_ms: int
     uncertain_max: int
     deaths_max: int
+    events_max: int = 0
+    """How many events the stream of each partition keeps, about; 0 for no stream."""
 
     def wait_ms(self, state: LetterState) -> int:
         """Return how long after now something has to happen to a letter that comes to this state."""
@@ -129,7 +132,7 @@ class Ledger:
         self.redis = redis
         self.keys = Keys(partitions)
         self.times = times
-        self.scripts = Scripts(redis)
+        self.scripts = Scripts(redis, times.events_max)
         self.contents = Contents(self.scripts, self.keys)
         self.room = Room(redis, memory_part)
         self.durability = durability
@@ -182,6 +185,7 @@ class Ledger:
             "sender": new.sender,
             "summary": new.summary,
             "reason": new.reason,
+            "tags": " ".join(new.tags),
             "contents": " ".join(new.contents),
         }
         event = {"event": str(new.state)} | ({"why": new.reason} if new.reason else {})
@@ -367,17 +371,21 @@ class Ledger:
             due = self._due(tuple(FINAL), limit)
             return sum(self.forget(letter_id, state) for (state, _), ids in due.items() for letter_id in ids)
 
-    def forget(self, letter_id: str, state: LetterState, early_ms: int = 0) -> bool:
+    def forget(
+        self, letter_id: str, state: LetterState, early_ms: int = 0, event: dict[str, object] | None = None
+    ) -> bool:
         """Remove a letter, its account and its contents; False when it is not in this state, or not its time.
 
         Args:
             letter_id: which.
             state: the final state it has to be in.
             early_ms: how much before its time it may go.
+            event: what the stream of events tells of it; by default nothing.
         """
         with available():
             sha256s = self._contents_of(letter_id)
-            call = Call("forget", self._keys(letter_id, state), [letter_id, state, early_ms])
+            told = msgspec.json.encode(event) if event else b""
+            call = Call("forget", self._keys(letter_id, state), [letter_id, state, early_ms, told])
             forgotten = bool(self.scripts.run(call) == 1)
             if forgotten:
                 self.contents.drop(letter_id, sha256s)

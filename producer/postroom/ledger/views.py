@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import count
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 
 from postroom.errors import UnknownLetter
 from postroom.ledger.availability import available
+from postroom.ledger.connection import FOREVER_MS
 from postroom.ledger.record import Account, LetterStatus, Recipients, RecipientStatus, decode_recipients, text
 from postroom.ledger.transitions import Bell, Ledger
 from postroom.states import LetterState
 
-_FIELDS = ("state", "recipients", "attempts", "reason", "accepted_ms", "subject", "sender")
-_PAGE = 100
-_SCANNED_AT_ONCE = 1000
+_FIELDS = ("state", "recipients", "attempts", "reason", "accepted_ms", "subject", "sender", "tags")
+_PAGE = 500
 
 
 def status(ledger: Ledger, letter_id: str) -> LetterStatus:
@@ -61,7 +62,7 @@ def _unknown(letter_id: str) -> UnknownLetter:
 
 
 def _status(letter_id: str, row: list[bytes | None], score: float | None) -> LetterStatus:
-    state, recipients, attempts, reason, accepted_ms, subject, sender = (each or b"" for each in row)
+    state, recipients, attempts, reason, accepted_ms, subject, sender, tags = (each or b"" for each in row)
     due = state.decode() in (LetterState.DEFERRED, LetterState.SCHEDULED) and score is not None
     return LetterStatus(
         id=letter_id,
@@ -76,6 +77,7 @@ def _status(letter_id: str, row: list[bytes | None], score: float | None) -> Let
         accepted_at=int(accepted_ms or 0) / 1000,
         subject=subject.decode(),
         sender=sender.decode(),
+        tags=tuple(tags.decode().split()),
     )
 
 
@@ -141,10 +143,58 @@ def _fields(ledger: Ledger, letter_id: str, *names: str) -> list[str]:
     return [text(each) for each in found]
 
 
-def listing(ledger: Ledger, state: LetterState, *, latest_first: bool = False) -> Iterator[LetterStatus]:
-    """Yield the statuses of the letters in a state, read page by page as they are asked for.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """What decides when something happens to a letter next, and what."""
 
-    Letters that come and go meanwhile may be missed: to act on all of them, take `letter_ids`.
+    due_ms: int
+    """When something has to happen next, in milliseconds since 1970: what, follows from the state."""
+    is_kept: bool
+    """Whether nothing ever has to."""
+    queue: str
+    worker: str
+    """Which has claimed it; empty when none has."""
+    in_window: bool
+    """Whether its content was sent, and the reply is awaited."""
+    on_uncertain: str
+    expires_ms: int
+    """When it is worthless; 0 for never."""
+    give_up_ms: int
+
+
+def circumstances(ledger: Ledger, letter_id: str) -> Circumstances:
+    """Return what decides when something happens to a letter next, and what.
+
+    Raises:
+        UnknownLetter: there is no such letter.
+        LedgerUnavailable: Redis is away.
+    """
+    with available():
+        row = ledger.redis.hmget(
+            ledger.keys.letter(letter_id),
+            *("state", "queue", "worker", "window", "on_uncertain", "expires_ms", "give_up_ms"),
+        )
+    state, queue, worker, window, on_uncertain, expires_ms, give_up_ms = (text(each) for each in row)
+    if not state:
+        raise _unknown(letter_id)
+    with available():
+        score = ledger.redis.zscore(ledger.keys.index_of(letter_id, LetterState(state)), letter_id) or 0
+    return Circumstances(
+        due_ms=int(score),
+        is_kept=score >= FOREVER_MS,
+        queue=queue,
+        worker=worker,
+        in_window=bool(window),
+        on_uncertain=on_uncertain,
+        expires_ms=int(expires_ms or 0),
+        give_up_ms=int(give_up_ms or 0),
+    )
+
+
+def listing(ledger: Ledger, state: LetterState, *, latest_first: bool = False) -> Iterator[LetterStatus]:
+    """Yield the letters in a state, in order, read page by page as they are asked for.
+
+    Letters that come and go meanwhile may be missed: to act on all of them, take `scan`.
 
     Args:
         ledger: where they are recorded.
@@ -158,25 +208,41 @@ def listing(ledger: Ledger, state: LetterState, *, latest_first: bool = False) -
         index = ledger.keys.index(state, partition)
         for start in count(0, _PAGE):
             with available():
-                page = ledger.redis.zrange(index, start, start + _PAGE - 1, desc=latest_first)
-            yield from _found(ledger, [text(letter_id) for letter_id in page]).values()
+                page = ledger.redis.zrange(index, start, start + _PAGE - 1, desc=latest_first, withscores=True)
+            yield from _still(ledger, state, page)
             if len(page) < _PAGE:
                 break
 
 
-def letter_ids(ledger: Ledger, state: LetterState) -> list[str]:
-    """Return the ids of all letters in a state, in the order of acceptance: none that stays in it is missed.
+def scan(ledger: Ledger, state: LetterState) -> Iterator[LetterStatus]:
+    """Yield all letters in a state, in no order, read page by page as they are asked for.
+
+    None that stays in it is missed, whatever comes and goes meanwhile, and whatever is done to those that were met:
+    SCAN's promise. The order is that of a hash, so that the first thousand are a fair sample.
 
     Raises:
         LedgerUnavailable: Redis is away.
     """
-    found: set[str] = set()
     for partition in range(ledger.keys.partitions):
-        index = ledger.keys.index(state, partition)
-        with available():
-            # SCAN keeps its promise while letters come and go; pages by rank would skip some.
-            found.update(text(letter_id) for letter_id, _ in ledger.redis.zscan_iter(index, count=_SCANNED_AT_ONCE))
-    return sorted(found)
+        index, cursor = ledger.keys.index(state, partition), 0
+        while True:
+            with available():
+                cursor, page = ledger.redis.zscan(index, cursor, count=_PAGE)
+            yield from _still(ledger, state, page)
+            if not cursor:
+                break
+
+
+def _still(ledger: Ledger, state: LetterState, page: Any) -> Iterator[LetterStatus]:
+    """The letters of a page of a state's index that are still in it."""
+    with available():
+        pipeline = ledger.redis.pipeline(transaction=False)
+        for letter_id, _ in page:
+            pipeline.hmget(ledger.keys.letter(text(letter_id)), *_FIELDS)
+        rows = pipeline.execute()
+    for (letter_id, score), row in zip(page, rows, strict=True):
+        if text(row[0]) == state:
+            yield _status(text(letter_id), row, score)
 
 
 def counts(ledger: Ledger) -> dict[LetterState, int]:

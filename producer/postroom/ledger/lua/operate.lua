@@ -3,7 +3,7 @@
 -- ARGV     1 id, 2 nonce, 3 state it has to be in, 4 recipients it has to have, 5 next state, 6 wait_ms,
 --          7 recipients from now on, 8 '1' to begin its account anew, 9 reason, 10 event
 -- returns  'done' or the state that it is in instead (the same one when only its recipients differ), or 'unknown'
--- from     scheduled, queued, deferred, held, partial, failed, cancelled   to  scheduled, queued, held, cancelled, partial
+-- from     scheduled, queued, deferred, held, partial, failed, cancelled   to  scheduled, queued, held, cancelled, partial, failed
 -- guard    state and recipients as the operator saw them; a repeat by the same nonce is 'done'
 -- room     not needed
 local letter, history, from, to = KEYS[1], KEYS[2], KEYS[3], KEYS[4]

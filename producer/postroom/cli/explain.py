@@ -1,0 +1,174 @@
+"""Why a letter is where it is, and what happens next: ``postroom explain``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import click
+
+from postroom.cli import output
+from postroom.cli.arguments import LetterId, json_option
+from postroom.cli.desk import Desk, pass_desk
+from postroom.cli.look import last_word
+from postroom.ledger import LetterStatus
+from postroom.ledger.views import Circumstances, circumstances, status
+from postroom.ledger.workers import workers
+from postroom.states import LETTER_STATES, LetterState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What an explanation is made of."""
+
+    letter: LetterStatus
+    about: Circumstances
+    workers: int
+    """How many are here."""
+    now_ms: int
+
+    @property
+    def open(self) -> str:
+        """Whom it is still for."""
+        return output.count(sum(each.state.is_open for each in self.letter.recipients.values()), "recipient")
+
+    @property
+    def left(self) -> str:
+        """Who did not get it."""
+        return output.count(sum(each.state != "accepted" for each in self.letter.recipients.values()), "recipient")
+
+    def when(self, at_ms: int) -> str:
+        """A moment, and how far away it is."""
+        apart_s = (at_ms - self.now_ms) / 1000
+        told = (
+            f"in {output.span(apart_s)}" if apart_s >= 1 else f"{output.span(-apart_s)} ago" if apart_s <= -1 else "now"
+        )
+        return f"{output.moment(at_ms / 1000)}, {told}"
+
+
+Explanation = Mapping[str, str]
+"""Sentences by what they tell: ``state``, ``why``, ``waits for``, ``next``, ``at last``, ``you may``."""
+
+
+@click.command()
+@click.argument("letter_id", metavar="ID", type=LetterId())
+@json_option
+@pass_desk
+def explain(desk: Desk, /, letter_id: str, as_json: bool) -> None:
+    """Explain what a letter waits for, why, and what happens next."""
+    seen = Seen(
+        letter=status(desk.ledger, letter_id),
+        about=circumstances(desk.ledger, letter_id),
+        workers=sum(each.is_here for each in workers(desk.ledger)),
+        now_ms=desk.ledger.now_ms(),
+    )
+    found = explanation(seen)
+    if as_json:
+        output.print_json({"id": letter_id, **found})
+        return
+    table = output.grid()
+    for name, sentence in found.items():
+        table.add_row(name.capitalize(), output.data(sentence))
+    output.console().print(table)
+
+
+def explanation(seen: Seen) -> Explanation:
+    """Return why a letter is where it is, and what happens next."""
+    letter = seen.letter
+    said = last_word(letter)
+    return {
+        "state": f"{letter.state}: {LETTER_STATES[letter.state].replace('`', '')}",
+        **({"why": said} if said and letter.state is not LetterState.SENT else {}),
+        **_OF[letter.state](seen),
+    }
+
+
+def _scheduled(seen: Seen) -> Explanation:
+    return {
+        "waits for": f"its time, {seen.when(seen.about.due_ms)}",
+        "next": f"a worker puts it on the queue {seen.about.queue} then, and it is tried for {seen.open}",
+        "at last": _end(seen),
+        "you may": "hold it, cancel it",
+    }
+
+
+def _queued(seen: Seen) -> Explanation:
+    here = output.count(seen.workers, "worker") if seen.workers else "no worker"
+    rings = seen.when(seen.about.due_ms)
+    return {
+        "waits for": f"a worker of the queue {seen.about.queue}; {here} {'are' if seen.workers > 1 else 'is'} here",
+        "next": f"it is tried for {seen.open}; if no worker takes it, its bell is rung again, at the latest {rings}",
+        "at last": _end(seen),
+        "you may": "hold it, cancel it, expire it",
+    }
+
+
+def _sending(seen: Seen) -> Explanation:
+    lost = f"if the worker dies, another takes over when its claim runs out, {seen.when(seen.about.due_ms)}"
+    if seen.about.in_window:
+        then = "is held" if seen.about.on_uncertain == "hold" else "is sent again, the same octets"
+        lost = f"its content is at the relay, and the reply is awaited; if that is lost, the letter {then}"
+    return {"waits for": f"worker {seen.about.worker}, which tries it for {seen.open}", "next": lost}
+
+
+def _deferred(seen: Seen) -> Explanation:
+    return {
+        "waits for": f"its next attempt, {seen.when(seen.about.due_ms)}",
+        "next": f"a worker puts it on the queue {seen.about.queue} then, and it is tried for {seen.open}: "
+        f"attempt {seen.letter.attempts + 1}",
+        "at last": _end(seen),
+        "you may": "flush it (try it now), hold it, cancel it, expire it (give it up now)",
+    }
+
+
+def _held(seen: Seen) -> Explanation:
+    ends = seen.about.expires_ms
+    return {
+        "waits for": "an operator",
+        "next": "nothing, until it is released",
+        **({"at last": f"it is not sent after {seen.when(ends)} (expires_in)"} if ends else {}),
+        "you may": "release it, retry it, cancel it, expire it",
+    }
+
+
+def _over(seen: Seen) -> Explanation:
+    return {"waits for": "nothing", "next": _forgotten(seen)}
+
+
+def _unserved(seen: Seen) -> Explanation:
+    return {
+        "waits for": "nothing: it is not tried again by itself",
+        "next": _forgotten(seen),
+        "you may": f"retry it, to {seen.left} who did not get it; purge it",
+    }
+
+
+def _rejected(seen: Seen) -> Explanation:
+    return {"waits for": "nothing: it cannot be sent", "next": _forgotten(seen), "you may": "look at it, purge it"}
+
+
+_OF: Mapping[LetterState, Callable[[Seen], Explanation]] = {
+    LetterState.SCHEDULED: _scheduled,
+    LetterState.QUEUED: _queued,
+    LetterState.SENDING: _sending,
+    LetterState.DEFERRED: _deferred,
+    LetterState.HELD: _held,
+    LetterState.SENT: _over,
+    LetterState.PARTIAL: _unserved,
+    LetterState.FAILED: _unserved,
+    LetterState.CANCELLED: _unserved,
+    LetterState.REJECTED: _rejected,
+}
+
+
+def _end(seen: Seen) -> str:
+    expires_ms, give_up_ms = seen.about.expires_ms, seen.about.give_up_ms
+    if expires_ms and expires_ms < give_up_ms:
+        return f"it is not sent after {seen.when(expires_ms)} (expires_in)"
+    return f"it is given up {seen.when(give_up_ms)}"
+
+
+def _forgotten(seen: Seen) -> str:
+    if seen.about.is_kept:
+        return "it is kept until it is retried or purged"
+    return f"its account is forgotten {seen.when(seen.about.due_ms)}"

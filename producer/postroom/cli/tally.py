@@ -1,0 +1,68 @@
+"""What many letters have in common: what was said about them, by whom they are awaited, how old they are. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from postroom.ledger import LetterStatus, RecipientStatus
+from postroom.ledger.query import codes
+from postroom.reply import printable, without_addresses
+from postroom.states import LetterState, RecipientState
+
+AGES_MIN = (5, 10, 20, 40, 80, 160, 320, 640, 1280)
+"""The ages that a shape tells apart, in minutes: as Postfix's qshape does."""
+
+_BREAK = r"\s()\[\]<>,;\"'"
+_OWN = re.compile(rf"(?<![^{_BREAK}])(?!\d\.\d{{1,3}}\.\d{{1,3}}(?![^{_BREAK}]))(?=[^{_BREAK}]*\d)[^{_BREAK}]{{6,}}")
+"""What differs from one reply to the next: words with a digit, six characters or more, but for status codes."""
+_WORDS_MAX = 160
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts over the letters that were looked at."""
+
+    letters: Counter[LetterState] = field(default_factory=Counter)
+    reasons: Counter[tuple[LetterState, str]] = field(default_factory=Counter)
+    """Letters, by state and what was said about somebody who did not get it."""
+    codes: Counter[str] = field(default_factory=Counter)
+    """Recipients that did not get it, by reply code and enhanced status code."""
+    domains: Counter[str] = field(default_factory=Counter)
+    """Recipients that did not get it, by domain."""
+    shape: dict[str, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
+    """Recipients that did not get it, by domain and by the place of the letter's age in `AGES_MIN`."""
+
+    def add(self, letters: Iterable[LetterStatus], now_s: float) -> None:
+        """Count these letters in.
+
+        Args:
+            letters: taken one by one.
+            now_s: Redis's time, in seconds since 1970.
+        """
+        for letter in letters:
+            self.letters[letter.state] += 1
+            left = {who: each for who, each in letter.recipients.items() if each.state is not RecipientState.ACCEPTED}
+            age = _place((now_s - letter.accepted_at) / 60)
+            for domain, number in Counter(who.rpartition("@")[2].lower() for who in left).items():
+                self.domains[domain] += number
+                self.shape[domain][age] += number
+            self.codes.update(filter(None, (" ".join(codes(each.reply)).strip() for each in left.values())))
+            self.reasons.update((letter.state, reason) for reason in _reasons(letter, left.values()))
+
+
+def _reasons(letter: LetterStatus, left: Iterable[RecipientStatus]) -> set[str]:
+    if letter.state in (LetterState.HELD, LetterState.REJECTED) and letter.reason:
+        return {in_words(letter.reason)}
+    return {in_words(each.reply) for each in left if each.reply} or {in_words(letter.reason or "not tried yet")}
+
+
+def in_words(said: str) -> str:
+    """Return what was said without what differs from one letter to the next: addresses, queue ids, times."""
+    return printable(_OWN.sub("…", without_addresses(said)), _WORDS_MAX)
+
+
+def _place(minutes: float) -> int:
+    return sum(minutes >= age for age in AGES_MIN)

@@ -1,0 +1,77 @@
+"""The events: a capped stream of what happens to all letters, for those who watch. Histories keep them for good."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from postroom.ledger.availability import available
+from postroom.ledger.record import text
+from postroom.ledger.transitions import Ledger
+
+_AT_ONCE = 500
+_BEGINNING = "0-0"
+
+Places = Mapping[str, str]
+"""How far each partition's stream was read: the id of an entry, by the stream's key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a letter."""
+
+    letter_id: str
+    event: dict[str, Any]
+    """As the letter's history has it: ``event``, ``at_ms``, and the keys of that event. A large one has only these two,
+    and ``cut``."""
+
+
+def latest(ledger: Ledger, number: int) -> tuple[list[Event], Places]:
+    """Return the latest events, oldest first, and the place to read on from.
+
+    Args:
+        ledger: where they are.
+        number: how many, at most.
+
+    Raises:
+        LedgerUnavailable: Redis is away.
+    """
+    found: list[Event] = []
+    places = {}
+    for partition in range(ledger.keys.partitions):
+        key = ledger.keys.events(partition)
+        with available():
+            entries: Any = ledger.redis.xrevrange(key, count=max(1, number))
+        places[key] = text(entries[0][0]) if entries else _BEGINNING
+        found += _events(reversed(entries))
+    found.sort(key=lambda each: int(each.event["at_ms"]))
+    return found[len(found) - number :] if number < len(found) else found, places
+
+
+def read_on(ledger: Ledger, places: Places, wait_ms: int) -> tuple[list[Event], Places]:
+    """Return what has happened since, some at a time, and the place to read on from.
+
+    Args:
+        ledger: where it is.
+        places: how far it was read.
+        wait_ms: how long to wait for something to happen; below the connection's timeout of 5 s.
+
+    Raises:
+        LedgerUnavailable: Redis is away.
+    """
+    streams: dict[Any, Any] = dict(places)
+    with available():
+        answer: Any = ledger.redis.xread(streams, count=_AT_ONCE, block=wait_ms)
+    found: list[Event] = []
+    further = dict(places)
+    for key, entries in answer or ():
+        found += _events(entries)
+        further[text(key)] = text(entries[-1][0])
+    return found, further
+
+
+def _events(entries: Iterable[tuple[bytes, Mapping[bytes, bytes]]]) -> list[Event]:
+    return [Event(text(fields[b"id"]), msgspec.json.decode(fields[b"event"])) for _, fields in entries]

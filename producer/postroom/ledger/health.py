@@ -1,0 +1,99 @@
+"""How Redis is set up and how it fares, and what of the ledger is overdue: facts, without a judgement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from postroom.ledger.availability import available
+from postroom.ledger.record import text
+from postroom.ledger.transitions import Ledger
+from postroom.states import LetterState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisFacts:
+    """What Redis says of itself."""
+
+    server: str
+    """``redis`` or ``valkey``."""
+    version: tuple[int, ...]
+    is_append_only: bool
+    fsync: str
+    """``always``, ``everysec`` or ``no``; empty when it does not say."""
+    write_errors: tuple[str, ...]
+    """What could not be written to disk last time."""
+    eviction: str
+    memory_max: int
+    """In octets; 0 for no limit."""
+    memory_used: int
+    now_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """What should have happened already, in milliseconds; 0 for nothing."""
+
+    longest_queued_ms: int
+    """How long the first letter of the queue has waited for a worker."""
+    longest_due_ms: int
+    """How long a letter that is due, or whose claim ran out, has waited for the schedule to be looked at."""
+
+
+def redis_facts(ledger: Ledger) -> RedisFacts:
+    """Return what Redis says of itself.
+
+    Raises:
+        LedgerUnavailable: Redis is away.
+    """
+    with available():
+        said: Any = ledger.redis.info("all")
+    server = "valkey" if "valkey_version" in said else "redis"
+    version = str(said.get(f"{server}_version", "0"))
+    written = ("aof_last_write_status", "aof_last_bgrewrite_status", "rdb_last_bgsave_status")
+    return RedisFacts(
+        server=server,
+        version=tuple(int(part) for part in version.split(".") if part.isdigit()),
+        is_append_only=bool(said.get("aof_enabled")),
+        fsync=_setting(ledger, "appendfsync"),
+        write_errors=tuple(name for name in written if said.get(name, "ok") != "ok"),
+        eviction=str(said.get("maxmemory_policy", "")),
+        memory_max=int(said.get("maxmemory", 0)),
+        memory_used=int(said.get("used_memory", 0)),
+        now_ms=ledger.now_ms(),
+    )
+
+
+def _setting(ledger: Ledger, name: str) -> str:
+    with available():
+        try:
+            found: Any = ledger.redis.config_get(name)
+        except ResponseError:  # those who rent out Redis often forbid it
+            return ""
+    return text(found.get(name, ""))
+
+
+def backlog(ledger: Ledger) -> Backlog:
+    """Return what should have happened already.
+
+    Raises:
+        LedgerUnavailable: Redis is away.
+    """
+    now_ms = ledger.now_ms()
+    first = {state: _first_ms(ledger, state) for state in LetterState if not state.is_settled}
+    queued_ms = first.pop(LetterState.QUEUED)
+    return Backlog(
+        longest_queued_ms=0 if queued_ms is None else max(0, now_ms - queued_ms + ledger.times.bell_ms),
+        longest_due_ms=max(0, *(now_ms - due_ms for due_ms in first.values() if due_ms is not None), 0),
+    )
+
+
+def _first_ms(ledger: Ledger, state: LetterState) -> int | None:
+    """The first time at which something has to happen to a letter in a state; None when there is none."""
+    with available():
+        pipeline = ledger.redis.pipeline(transaction=False)
+        for partition in range(ledger.keys.partitions):
+            pipeline.zrange(ledger.keys.index(state, partition), 0, 0, withscores=True)
+        return min((int(score) for found in pipeline.execute() for _, score in found), default=None)
