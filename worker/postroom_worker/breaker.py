@@ -65,7 +65,8 @@ class Breaker:
                 return self._standing if self._standing.left_ms <= 0 else self._standing.later(left_ms)
             nonce = self._nonce if may_probe and not self._is_probing else ""
             found = self._ledger.relays.knock(self.relay.name, nonce, self._probe_ms, self._rise_ms)
-            self._asked_s = clock.steady_s()
+            if nonce or found.state != "half-open":
+                self._asked_s = clock.steady_s()  # who only looked may find that it is to probe
             self._standing = found
             if found.state in ("probe", "half-open"):
                 # The probe may be over in no time: who waits for it asks again soon.
