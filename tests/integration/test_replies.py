@@ -42,7 +42,7 @@ def met(row: Row, phase: Phase) -> Met | None:
         return silence if outcome(Answer(phase, silence)) == row else None
     for code in (*range(200, 500), *range(550, 560), *range(500, 550)):  # 500, 502 and 504 to EHLO ask for HELO
         kind = str(code)[0]
-        for enhanced in {"", f"{kind}.9.9", row.enhanced} - {"*"}:
+        for enhanced in {"", f"{kind}.9.9", row.enhanced.replace("x", "9")} - {"*"}:
             if outcome(Answer(phase, Reply(code, "told so", enhanced))) == row:
                 return Reply(code, "told so", enhanced)
     return None

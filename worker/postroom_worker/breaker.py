@@ -60,11 +60,9 @@ class Breaker:
         """
         with self._lock:
             passed_s = clock.steady_s() - self._asked_s
-            left_ms = self._standing.left_ms - int(1000 * passed_s)
+            left_ms = self._standing.left_ms - 1000 * passed_s
             if passed_s <= _FRESH_S or (self._standing.state == "open" and left_ms > 0):
-                return (
-                    self._standing if self._standing.left_ms <= 0 else replace(self._standing, left_ms=max(1, left_ms))
-                )
+                return self._standing if self._standing.left_ms <= 0 else self._standing.later(left_ms)
             nonce = self._nonce if may_probe and not self._is_probing else ""
             found = self._ledger.relays.knock(self.relay.name, nonce, self._probe_ms, self._rise_ms)
             self._asked_s = clock.steady_s()

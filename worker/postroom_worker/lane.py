@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from postroom.errors import LedgerUnavailable
 from postroom.ledger.transitions import Window
 from postroom.mime.stored import Stored
-from postroom_worker import settlement
+from postroom_worker import program, settlement
 from postroom_worker.limits import Wait, domain_of
 from postroom_worker.office import Office
 from postroom_worker.outbox import Outbox, until_recorded
@@ -94,6 +94,9 @@ class Lane:
     def _send(self, *, is_fresh: bool) -> bool:
         """Send what is admitted, and more, through one session; True when the next has to be a new one."""
         ended_early = False
+        if self._relay.program:
+            self._run_programs()
+            return False
         try:
             with self._office.pool.session(self._relay, fresh=is_fresh) as session:
                 served = session.letters
@@ -120,6 +123,16 @@ class Lane:
         finally:
             self._leave_domains()
         return ended_early
+
+    def _run_programs(self) -> None:
+        for submission in self._submissions(""):
+            answers = program.submit(
+                self._relay,
+                submission,
+                lambda submission=submission: self._enter([submission])[0],  # type: ignore[misc]
+                self._office.settings.program_timeout_s,
+            )
+            self._answered(submission, answers)
 
     def _submissions(self, member: str) -> Iterator[Submission]:
         """Yield what goes through the session, composed; a letter of ours that cannot be composed waits."""

@@ -7,7 +7,7 @@ The breaker of a relay is `closed` (it serves), `open` (it was found down, and i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, cast
 
 import msgspec
@@ -57,6 +57,10 @@ class Standing:
     def is_open_to_us(self) -> bool:
         """True when a letter may go there now."""
         return self.state in ("closed", "probe")
+
+    def later(self, left_ms: float) -> Standing:
+        """Return the same, with so much time left."""
+        return replace(self, left_ms=max(1, int(left_ms)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,4 +26,4 @@ elseif until_ms then
 end
 local refusals = redis.call('HGET', KEYS[4], 'count') or '0'
 local sessions = redis.call('ZCOUNT', KEYS[5], digits(now), '+inf')
-return {state, digits(left), why, trips, refusals, sessions, redis.call('EXISTS', KEYS[6]), digits(now), unpack(redis.call('HGETALL', KEYS[3]))}
+return {state, digits(left), why, trips, refusals, tostring(sessions), tostring(redis.call('EXISTS', KEYS[6])), digits(now), unpack(redis.call('HGETALL', KEYS[3]))}
