@@ -4,10 +4,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test unit chaos lint format docs bench clean
+.PHONY: help install demo dev test test-rabbitmq unit chaos lint format docs bench composing clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 16
 
 install: $(READY) ## make .venv with everything in it, if it is missing or out of date
 
@@ -26,6 +26,9 @@ dev: install ## server, worker, capturing relay and Flower, until Ctrl-C
 
 test: install ## all tests
 	@$(BIN)/python -m pytest
+
+test-rabbitmq: install ## the tests that start workers, with RabbitMQ as broker
+	@POSTROOM_TEST_BROKER=rabbitmq $(BIN)/python -m pytest tests/integration
 
 unit: install ## the fast tests
 	@$(BIN)/python -m pytest tests/unit
@@ -47,8 +50,11 @@ format: install ## mend format and style
 docs: install ## write the tables of the docs anew
 	@$(BIN)/python docs/generate.py
 
-bench: install ## what composing costs, beside the standard library
+bench: install ## letters a second, ours and the peers' (ROWS="bulk naive" for some)
+	@$(BIN)/python benchmarks/run.py $(ROWS)
+
+composing: install ## what composing costs, beside the standard library
 	@$(BIN)/python benchmarks/compose.py
 
 clean: ## remove .venv and everything that was made
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .postroom build dist
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .postroom .bench build dist

@@ -11,12 +11,9 @@ from __future__ import annotations
 import argparse
 import binascii
 import email
-import importlib.metadata
 import json
 import os
-import platform
 import resource
-import shlex
 import subprocess
 import sys
 import tracemalloc
@@ -32,6 +29,7 @@ from tempfile import NamedTemporaryFile
 from time import perf_counter
 from typing import Any
 
+from machine import environment
 from postroom import Letter, Settings, make_mime_part
 from postroom.mime.part import Part
 from postroom.mime.stored import Stored
@@ -224,18 +222,6 @@ def same_content() -> None:
             assert part.get_content().replace("\r\n", "\n").strip() == content.strip()
 
 
-def environment() -> dict[str, str]:
-    model = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    return {
-        "command": shlex.join(sys.orig_argv),
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "cpu": f"{model[0].partition(': ')[2] if model else platform.processor()}, {os.cpu_count()} cores",
-        "load": f"{os.getloadavg()[0]:.1f}",
-        "system": platform.platform(),
-        **{name: importlib.metadata.version(name) for name in ("postroom", "msgspec", "email-validator", "idna")},
-    }
-
-
 def shown(rows: Sequence[Row]) -> str:
     lines = ["| what | µs | ratio |", "| --- | ---: | ---: |"]
     return "\n".join(lines + [f"| {row.name} | {row.us:,.1f} | {row.ratio:,.2f} |" for row in rows])
@@ -251,7 +237,7 @@ def main() -> None:
         print(peak(*given.peak))
         return
     same_content()
-    told = environment()
+    told = environment("msgspec", "email-validator", "idna")
     print("\n".join(f"{name}: {value}" for name, value in told.items()))
     small = len(TEXT.encode()) + len(HTML.encode())
     tables = {

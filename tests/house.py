@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from brokers import Broker, OverRedis
 from postroom import Letter, LetterState, LetterStatus, Part, Postroom, Receipt, Settings
 from postroom.address import AddressesInput
-from postroom.bell import BULK_QUEUE, QUEUE
 from postroom.ledger import Ledger, open_ledger
 from postroom.ledger.relays import Standing
 from postroom.ledger.views import account, bell
@@ -54,6 +54,7 @@ class House:
     slow: dict[str, float]
     """How many seconds the relay takes for the content, by address."""
     postroom: Postroom
+    broker: Broker
     _running: ExitStack
 
     @property
@@ -90,8 +91,7 @@ class House:
 
     def bells_waiting(self) -> int:
         """How many bells wait in the queue, or are with a worker that has not acknowledged them."""
-        redis = self.ledger.redis
-        return int(redis.llen(QUEUE)) + int(redis.llen(BULK_QUEUE)) + int(redis.hlen("unacked"))
+        return self.broker.waiting()
 
     def wait_for(self, receipt: Receipt, *states: LetterState) -> None:
         """Wait until a letter is in one of these states."""
@@ -99,12 +99,13 @@ class House:
 
 
 @contextmanager
-def house(folder: Path, redis_url: str, **settings: str) -> Iterator[House]:
+def house(folder: Path, redis_url: str, broker: Broker | None = None, /, **settings: str) -> Iterator[House]:
     """Set up a house as long as this lasts; no worker runs yet.
 
     Args:
         folder: for logs, and what the relay takes.
         redis_url: an empty database.
+        broker: an empty one; by default the same database.
         settings: further ``POSTROOM_*`` variables.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -112,10 +113,14 @@ def house(folder: Path, redis_url: str, **settings: str) -> Iterator[House]:
     slow: dict[str, float] = {}
     with ExitStack() as running:
         relay = running.enter_context(capture(folder / "mail", answers=answers, slow=slow))
-        environment = {**FAST, "POSTROOM_REDIS_URL": redis_url, "POSTROOM_RELAY_URL": relay.url, **settings}
+        environment = {**FAST, "POSTROOM_REDIS_URL": redis_url, "POSTROOM_RELAY_URL": relay.url}
+        if broker:
+            environment["POSTROOM_BROKER_URL"] = broker.url
+        environment |= settings
         postroom = Postroom(Settings.from_environment(environment))
         running.callback(postroom.ledger.redis.close)
-        yield House(folder, environment, relay, answers, slow, postroom, running)
+        broker = broker or OverRedis(postroom.ledger.redis, redis_url)
+        yield House(folder, environment, relay, answers, slow, postroom, broker, running)
 
 
 NewHouse = Callable[..., House]

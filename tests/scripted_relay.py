@@ -88,6 +88,8 @@ class Session:
     _chunks: bytearray | None = None
     """What came with BDAT so far; None when none came, or one was not taken."""
     _said: str = ""
+    _held: bytearray = field(default_factory=bytearray)
+    """Said, and not sent yet."""
 
     @property
     def recipients(self) -> list[str]:
@@ -110,6 +112,13 @@ class Session:
         if octets.startswith(b"2"):
             # Before the reply is on the way: whoever reads it finds the account in order.
             self.take()
+        self._held += octets
+        if not self.relay.holds:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what was said and is held."""
+        octets, self._held = bytes(self._held), bytearray()
         pieces = [octets[place : place + 1] for place in range(len(octets))] if self.relay.splits else [octets]
         for piece in pieces:
             try:
@@ -127,6 +136,7 @@ class Session:
 
     def read(self) -> bytes:
         """Read what comes."""
+        self.flush()
         try:
             octets = self.sock.recv(65536)
         except OSError as error:
@@ -188,6 +198,7 @@ class Session:
                 case "QUIT":
                     self.ended = "quit"
                     self.step("quit")
+                    self.flush()
                     return
                 case _:
                     self.write(b"500 5.5.2 what?\r\n")
@@ -204,10 +215,12 @@ class Session:
         if "body" in self.relay.script_of(self.number):
             self._buffer += self.read()
             self.step("body")
-        while (end := (b"\r\n" + self._buffer).find(b"\r\n.\r\n")) < 0:
+        self._buffer[:0], searched = b"\r\n", 0
+        while (end := self._buffer.find(b"\r\n.\r\n", searched)) < 0:
+            searched = max(0, len(self._buffer) - 4)
             self._buffer += self.read()
-        self._content = bytes(self._buffer[:end])
-        del self._buffer[: end + 3]
+        self._content = bytes(self._buffer[2 : end + 2])
+        del self._buffer[: end + 5]
         self.step("content")
         self._clear()
 
@@ -275,6 +288,8 @@ class ScriptedRelay:
     offers: Sequence[str] = OFFERS
     splits: bool = False
     """Send every reply octet by octet."""
+    holds: bool = False
+    """Hold replies back until nothing is left to read, as a relay may that is spoken to in groups (RFC 2920 §3.2)."""
     credentials: tuple[str, str] = ("", "")
     tls: ssl.SSLContext | None = None
     is_tls_implicit: bool = False
@@ -356,6 +371,7 @@ def scripted_relay(
     *scripts: Script,
     offers: Sequence[str] = OFFERS,
     splits: bool = False,
+    holds: bool = False,
     credentials: tuple[str, str] = ("", ""),
 ) -> Iterator[ScriptedRelay]:
     """Run a relay as long as this lasts.
@@ -364,6 +380,7 @@ def scripted_relay(
         scripts: what it does, by session; the last one is that of all further sessions.
         offers: the extensions it names.
         splits: send every reply octet by octet.
+        holds: hold replies back until nothing is left to read.
         credentials: the user and password that it knows.
     """
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -371,7 +388,7 @@ def scripted_relay(
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         port = listener.getsockname()[1]
-        relay = ScriptedRelay(port, scripts or ({},), offers, splits, credentials)
+        relay = ScriptedRelay(port, scripts or ({},), offers, splits, holds, credentials)
         thread = Thread(target=relay.accept_sessions, args=(listener,), daemon=True)
         thread.start()
         try:
@@ -396,12 +413,14 @@ def octets(raw: bytes) -> Reaction:
 def close(session: Session) -> None:
     """Hang up."""
     session.ended = "closed"
+    session.flush()
     raise Gone
 
 
 def reset(session: Session) -> None:
     """Hang up as a crashed machine does: the client gets a RST, and what it was not told yet is lost."""
     session.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    session._held.clear()
     close(session)
 
 

@@ -2,59 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-from amqp.exceptions import ChannelError
+from amqp.exceptions import AMQPError
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from postroom import broker
 from postroom.ledger import Bell
 from postroom.settings import Settings
 
-QUEUE = "postroom"
-BULK_QUEUE = "postroom.bulk"
 DELIVER = "postroom.deliver"
 ACCEPT = "postroom.accept"
 
-BROKER_OPTIONS = {
-    # Celery takes back what a worker did not acknowledge only after this long; the ledger's leases are far quicker.
-    "visibility_timeout": 900,
-    "unacked_restore_interval": 10,
-    "unacked_restore_throttle": 1,
-    "socket_timeout": 10,
-    "socket_connect_timeout": 5,
-    "socket_keepalive": True,
-    "health_check_interval": 10,
-}
+_CONFIRM_S = 10
 
 
 @lru_cache(maxsize=8)
-def publisher(broker: str) -> Celery:
-    """Return the Celery app that application code publishes bells through."""
-    app = Celery("postroom", broker=broker, set_as_current=False)
-    app.conf.update(
-        task_serializer="json",
-        accept_content=["json"],
-        task_ignore_result=True,
-        broker_transport_options=BROKER_OPTIONS,
-        broker_connection_timeout=5,
-        task_publish_retry_policy={"max_retries": 1, "interval_start": 0.2},
-    )
+def publisher(url: str) -> Celery:
+    """Return the Celery app that bells are published through."""
+    app = Celery("postroom", set_as_current=False)
+    app.conf.update(broker.celery_settings(url), task_publish_retry_policy={"max_retries": 1, "interval_start": 0.2})
+    # RabbitMQ says when it has a message on disk; Redis knows no such option. The worker's own app does without: its
+    # events would wait too.
+    app.conf.broker_transport_options = {**app.conf.broker_transport_options, "confirm_publish": True}
     return app
+
+
+# A child of fork() opens connections of its own: two processes on one are garbage to RabbitMQ.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=publisher.cache_clear)
 
 
 class Bells:
     """Rings bells on a broker."""
 
-    def __init__(self, app: Celery) -> None:
-        self._app = app
+    def __init__(self, url: str) -> None:
+        self._url = url
 
     @classmethod
     def of(cls, settings: Settings) -> Bells:
         """Return the bells of the broker that the settings name."""
-        return cls(publisher(settings.broker))
+        return cls(settings.broker)
 
     def ring(self, bell: Bell) -> None:
         """Publish the task of one letter. Its task id is the letter's id; its arguments show no address.
@@ -69,15 +62,17 @@ class Bells:
         self._publish(letter_ids, f"chunk-{letter_ids[0]}", queue, f"{len(letter_ids)} letters")
 
     def _publish(self, letter_ids: Sequence[str], task_id: str, queue: str, summary: str) -> None:
-        self._app.send_task(
-            DELIVER,
-            args=(list(letter_ids),),
-            task_id=task_id,
-            queue=queue,
-            argsrepr=f"({summary})",
-            kwargsrepr="",
-            ignore_result=True,
-        )
+        with _refusals_as_away():
+            publisher(self._url).send_task(
+                DELIVER,
+                args=(list(letter_ids),),
+                task_id=task_id,
+                queue=queue,
+                argsrepr=f"({summary})",
+                kwargsrepr="",
+                ignore_result=True,
+                confirm_timeout=_CONFIRM_S,
+            )
 
     def are_all_rung(self) -> bool:
         """True when no bell waits in the queues: then a letter that is not claimed soon has lost its bell.
@@ -85,20 +80,21 @@ class Bells:
         Raises:
             OSError or kombu's OperationalError: the broker is away.
         """
-        with self._app.connection_for_write() as connection:
-            try:
-                connection.ensure_connection(max_retries=1, interval_start=0)
-                return not any(_waiting(connection, queue) for queue in (QUEUE, BULK_QUEUE))
-            except connection.connection_errors as error:
-                raise OperationalError(str(error)) from error
+        app: Any = publisher(self._url)
+        with _refusals_as_away(), app.producer_pool.acquire(block=True) as producer:
+
+            def are_empty() -> bool:
+                # Declaring tells how many wait; a queue that is not there yet is made, and is empty.
+                queues = (queue.bind(producer.channel) for queue in app.amqp.queues.values())
+                return not any(queue.queue_declare().message_count for queue in queues)
+
+            return bool(producer.connection.ensure(producer, are_empty, max_retries=1, interval_start=0)())
 
 
-def _waiting(connection: Any, queue: str) -> int:
-    """Return how many bells wait in a queue."""
-    # A channel of its own: RabbitMQ closes the one that asked for a queue that is not there.
-    with connection.channel() as channel:
-        try:
-            return int(channel.queue_declare(queue, passive=True).message_count)
-        except ChannelError:
-            # Nobody declared it yet; or it is empty, for Redis keeps no empty list.
-            return 0
+@contextmanager
+def _refusals_as_away() -> Iterator[None]:
+    """Raise as OperationalError what RabbitMQ refuses: no permission, a queue declared otherwise, a message nacked."""
+    try:
+        yield
+    except AMQPError as error:
+        raise OperationalError(str(error)) from error

@@ -14,7 +14,8 @@ from typing import Any, ParamSpec
 from kombu.exceptions import OperationalError
 
 from postroom import letter_json
-from postroom.bell import BULK_QUEUE, QUEUE, Bells
+from postroom.bell import Bells
+from postroom.broker import BULK_QUEUE, QUEUE
 from postroom.errors import InvalidLetter, PartlySent, PostroomError, Problem, invalid
 from postroom.ledger import Bell, Ledger, NewLetter, Recipient, open_ledger
 from postroom.letter import Letter

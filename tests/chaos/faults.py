@@ -18,7 +18,7 @@ from threading import Lock
 
 from chaos.relay import Answer
 from chaos.stage import Stage, children, is_running
-from postroom.bell import BULK_QUEUE, QUEUE
+from postroom.broker import BULK_QUEUE, QUEUE
 from postroom.ledger.views import statuses
 from postroom_worker.dev.server import wait_until
 from scripted_relay import Gone, Reaction, Session, close, drip, reset, say, silent

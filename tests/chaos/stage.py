@@ -15,7 +15,7 @@ from chaos.proxy import Proxy, proxy
 from chaos.relay import Relay, relay
 from house import House, house, timeouts
 from postroom import LetterState
-from postroom.bell import BULK_QUEUE, QUEUE
+from postroom.broker import BULK_QUEUE, QUEUE
 from postroom.ledger.record import text
 from postroom_worker.dev.fleet import Worker
 from postroom_worker.dev.server import Server, server

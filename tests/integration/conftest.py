@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import count
@@ -9,10 +10,25 @@ from pathlib import Path
 
 import pytest
 
+from brokers import Broker, RabbitMQ, rabbitmq, why_no_rabbitmq
 from house import House, NewHouse, house
 from postroom_worker.dev.server import Server, server
 
 _DATABASES = 10_000
+_BROKER = os.environ.get("POSTROOM_TEST_BROKER", "redis")
+"""What carries the bells of all houses: ``redis`` or ``rabbitmq``."""
+
+NewBroker = Callable[[], Broker | None]
+"""Gives an empty broker, another one each time; None is the Redis of the house's ledger."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With another broker than the usual, only tests whose bells it carries tell anything new."""
+    if _BROKER == "redis":
+        return
+    others = [each for each in items if "new_broker" not in getattr(each, "fixturenames", ())]
+    config.hook.pytest_deselected(items=others)
+    items[:] = [each for each in items if each not in others]
 
 
 @pytest.fixture(scope="session")
@@ -36,19 +52,39 @@ def redis_url(empty_database: Callable[[], str]) -> str:
 
 
 @pytest.fixture(scope="session")
-def shared(empty_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def rabbitmq_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
+    """The RabbitMQ that all houses share that have one."""
+    if why := why_no_rabbitmq():
+        pytest.skip(why)
+    with rabbitmq(tmp_path_factory.mktemp("rabbitmq")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def new_broker(request: pytest.FixtureRequest) -> NewBroker:
+    """Gives what carries the bells of a house."""
+    if _BROKER == "redis":
+        return lambda: None
+    server: RabbitMQ = request.getfixturevalue("rabbitmq_server")
+    return server.broker
+
+
+@pytest.fixture(scope="session")
+def shared(
+    empty_database: Callable[[], str], new_broker: NewBroker, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[House]:
     """A house whose worker runs already, for tests that leave it as they found it: each has recipients of its own."""
-    with house(tmp_path_factory.mktemp("shared"), empty_database()) as found:
+    with house(tmp_path_factory.mktemp("shared"), empty_database(), new_broker()) as found:
         found.worker()
         yield found
 
 
 @pytest.fixture
-def new_house(empty_database: Callable[[], str], tmp_path: Path) -> Iterator[NewHouse]:
+def new_house(empty_database: Callable[[], str], new_broker: NewBroker, tmp_path: Path) -> Iterator[NewHouse]:
     """Sets up houses of a test's own, without a worker."""
     with ExitStack() as houses:
 
         def new(**settings: str) -> House:
-            return houses.enter_context(house(tmp_path, empty_database(), **settings))
+            return houses.enter_context(house(tmp_path, empty_database(), new_broker(), **settings))
 
         yield new

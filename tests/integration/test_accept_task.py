@@ -10,7 +10,8 @@ import pytest
 
 from house import House, NewHouse
 from postroom import Letter, LetterState, LetterStatus, Receipt
-from postroom.bell import ACCEPT, QUEUE, publisher
+from postroom.bell import ACCEPT, publisher
+from postroom.broker import QUEUE
 from postroom.ledger import views
 from postroom_worker.dev.server import wait_until
 

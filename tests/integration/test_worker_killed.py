@@ -9,6 +9,7 @@ from typing import cast
 
 import pytest
 
+from brokers import Broker
 from house import House, house
 from postroom import LetterState, Receipt
 from postroom_worker.dev.server import wait_until
@@ -36,7 +37,11 @@ class Killed:
 
 
 @pytest.fixture(scope="module")
-def killed(empty_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killed]:
+def killed(
+    empty_database: Callable[[], str],
+    new_broker: Callable[[], Broker | None],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Killed]:
     """Kill a worker, and let another go on."""
 
     def is_first(session: Session) -> bool:
@@ -51,7 +56,9 @@ def killed(empty_database: Callable[[], str], tmp_path_factory: pytest.TempPathF
     with ExitStack() as running:
         relay = running.enter_context(scripted_relay({"data": at_data, "content": at_end}))
         settings = {"POSTROOM_RELAY_URL": relay.url, "POSTROOM_LEASE_S": "2"}
-        here = running.enter_context(house(tmp_path_factory.mktemp("killed"), empty_database(), **settings))
+        here = running.enter_context(
+            house(tmp_path_factory.mktemp("killed"), empty_database(), new_broker(), **settings)
+        )
         first = here.worker("first", "--concurrency=3")
         before, resend = (here.postroom.send_letter(to, "hi") for to in (BEFORE, RESEND))
         hold = here.postroom.send_letter(HOLD, "hi", on_uncertain="hold")

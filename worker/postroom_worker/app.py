@@ -7,9 +7,8 @@ import warnings
 from celery import Celery
 from celery.exceptions import CPendingDeprecationWarning
 from celery.signals import worker_init
-from kombu import Queue
 
-from postroom.bell import BROKER_OPTIONS, BULK_QUEUE, QUEUE
+from postroom import broker
 from postroom.errors import InvalidSettings
 from postroom.settings import process_settings
 from postroom_worker.relay_file import read_relays
@@ -19,8 +18,9 @@ from postroom_worker.timer import Timer
 # Celery 5.7 prints this however the setting stands.
 warnings.filterwarnings("ignore", category=CPendingDeprecationWarning, message=".*worker_cancel_long_running.*")
 
-app = Celery("postroom_worker", broker=process_settings().broker)
+app = Celery("postroom_worker")
 app.conf.update(
+    broker.celery_settings(process_settings().broker),
     imports=("postroom_worker.tasks",),
     # A message is only a bell: one that comes twice, late or never is harmless, since the ledger's claim admits one
     # worker and the schedule rings again. So nothing is ever requeued by Celery, and nothing is waited for in it.
@@ -32,16 +32,8 @@ app.conf.update(
     worker_cancel_long_running_tasks_on_connection_loss=False,
     # What became of a letter is in the ledger.
     result_backend=None,
-    task_ignore_result=True,
     task_track_started=True,
     worker_send_task_events=True,
-    task_serializer="json",
-    accept_content=["json"],
-    task_default_queue=QUEUE,
-    task_create_missing_queues=False,
-    task_queues=(Queue(QUEUE), Queue(BULK_QUEUE)),
-    # Fresh single letters first: the order of the queues is the order they are looked at.
-    broker_transport_options={**BROKER_OPTIONS, "queue_order_strategy": "priority"},
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
     worker_consumer="postroom_worker.consumer:Consumer",

@@ -28,6 +28,11 @@ _GARBAGE = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 class Consumer(CeleryConsumer):
     """The consumer that survives Redis, and whoever else writes to it."""
 
+    class Blueprint(CeleryConsumer.Blueprint):  # type: ignore[misc,valid-type]
+        """Without the 28 queues that Celery makes on RabbitMQ for messages that are to come later: ours never are."""
+
+        default_steps = tuple(each for each in CeleryConsumer.Blueprint.default_steps if "delayed_delivery" not in each)
+
     def connect(self) -> Any:
         """Connect to the broker."""
         connection = super().connect()

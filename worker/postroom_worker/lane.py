@@ -6,6 +6,7 @@ import logging
 import random
 from collections import deque
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from postroom.errors import LedgerUnavailable
 from postroom.ledger.transitions import Window
@@ -93,10 +94,10 @@ class Lane:
 
     def _send(self, *, is_fresh: bool) -> bool:
         """Send what is admitted, and more, through one session; True when the next has to be a new one."""
-        ended_early = False
         if self._relay.program:
-            self._run_programs()
+            self._run_program()
             return False
+        ended_early = False
         try:
             with self._office.pool.session(self._relay, fresh=is_fresh) as session:
                 served = session.letters
@@ -124,12 +125,13 @@ class Lane:
             self._leave_domains()
         return ended_early
 
-    def _run_programs(self) -> None:
+    def _run_program(self) -> None:
+        """Send what is admitted, and more, by runs of the program."""
         for submission in self._submissions(""):
             answers = program.submit(
                 self._relay,
                 submission,
-                lambda submission=submission: self._enter([submission])[0],  # type: ignore[misc]
+                partial(self._enter_alone, submission),
                 self._office.settings.program_timeout_s,
             )
             self._answered(submission, answers)
@@ -184,6 +186,9 @@ class Lane:
             if not is_ours:
                 self._withheld[submission] = ""
         return [each not in self._withheld for each in submissions]
+
+    def _enter_alone(self, submission: Submission) -> bool:
+        return self._enter([submission])[0]
 
     def _answered(self, submission: Submission, answers: Answers) -> None:
         parcel = self._under_way.pop(submission)

@@ -19,6 +19,7 @@ from postroom_worker.app import app
 from postroom_worker.delivery import deliver
 from postroom_worker.office import office
 from postroom_worker.outbox import Delivered
+from postroom_worker.stopping import is_stopping
 
 _AWAY_S = 1.0
 
@@ -36,17 +37,20 @@ def deliver_letters(letter_ids: list[str]) -> dict[str, Any]:
     return {each.letter_id: each.state for each in delivered}
 
 
-@app.task(name=ACCEPT, bind=True, throws=(InvalidLetter, NewerSchema))
+# This message is no bell, but the letter itself: it outlives the process that reads it, and an absence of the ledger.
+@app.task(name=ACCEPT, bind=True, throws=(InvalidLetter, NewerSchema), reject_on_worker_lost=True)
 def accept(self: Task[..., str], *letters: Any, **unknown: Any) -> str:
     """Accept a letter given as JSON, from applications without the library; returns its id."""
     # Arguments that nobody knows are put aside with their letter: an error of the task would lose it.
     letter = letters[0] if len(letters) == 1 and not unknown else {"arguments": letters, "keywords": unknown}
-    try:
-        return accept_letter(office(), Bells(app), letter, str(self.request.id))
-    except LedgerUnavailable as error:
-        # This message is no bell, but the letter itself: it is put back on the queue.
-        clock.pause(_AWAY_S)
-        raise Reject(str(error), requeue=True) from None
+    while True:
+        try:
+            return accept_letter(office(), Bells.of(office().settings), letter, str(self.request.id))
+        except LedgerUnavailable as error:
+            # Not put back each time: RabbitMQ drops what comes back too often, 20 times by default.
+            if is_stopping():
+                raise Reject(str(error), requeue=True) from None
+            clock.pause(_AWAY_S)
 
 
 def _shown(done: Delivered) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from typing import Any
 from celery import bootsteps
 from kombu.exceptions import OperationalError
 
-from postroom.bell import BULK_QUEUE, Bells
+from postroom.bell import Bells
+from postroom.broker import BULK_QUEUE
 from postroom.errors import LedgerUnavailable
 from postroom.ledger import Bell, Ledger, open_ledger
 from postroom.settings import process_settings
@@ -36,7 +37,7 @@ class Timer(bootsteps.StartStopStep):
     def start(self, parent: Any) -> None:
         """Begin to look at the schedule."""
         settings = process_settings()
-        ledger, bells = open_ledger(settings), Bells(parent.app)
+        ledger, bells = open_ledger(settings), Bells.of(settings)
         early_ms = ledger.times.bell_ms - ledger.times.bell_ms // _LOST_BELL_PART
         self._entry = parent.timer.call_repeatedly(settings.timer_s, tick, (ledger, bells, early_ms))
 

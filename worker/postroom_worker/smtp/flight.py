@@ -164,7 +164,7 @@ class _Flights:
         """The letter behind the first of these, if its commands may go ahead."""
         if "pipelining" not in self._session.features:
             return None
-        return next(iter(_open(transactions[1:])), None)
+        return next((each for each in transactions[1:] if not each.is_over), None)
 
     def _fly(self, transactions: Sequence[Transaction]) -> Iterator[Transaction]:
         """Submit letters in one write, and take each one's replies behind those of the one before."""

@@ -40,6 +40,8 @@ class Wording:
     """The extensions whose parameters the letter could do without, and that were used: SIZE and DSN."""
     lacking: Answers
     """Who is decided already, for want of an extension."""
+    has_chunks: bool
+    """True when the content goes with BDAT."""
 
 
 def worded(submission: Submission, features: Mapping[str, str]) -> Wording:
@@ -57,7 +59,7 @@ def worded(submission: Submission, features: Mapping[str, str]) -> Wording:
     is_utf8 = not envelope.reverse_path.isascii() or not (is_ascii or contents.header(submission.content).isascii())
     for_all = _lacking(features, size, is_ascii=is_ascii, is_utf8=is_utf8)
     if for_all:
-        return Wording((), (), frozenset(), dict.fromkeys(envelope.recipients, for_all))
+        return Wording((), (), frozenset(), dict.fromkeys(envelope.recipients, for_all), has_chunks=False)
     paths, lacking = envelope.recipients, Answers()
     if "smtputf8" not in features and not "".join(paths).isascii():
         answer = Answer(Phase.RCPT, Silence.NOT_OFFERED, "SMTPUTF8, which this address needs")
@@ -77,7 +79,8 @@ def worded(submission: Submission, features: Mapping[str, str]) -> Wording:
         options.add("dsn")
     has_reports = "dsn" in options
     rcpts = [command(f"RCPT TO:<{path}>{_reports(envelope, path) if has_reports else ''}") for path in paths]
-    return Wording(paths, [command(mail), *rcpts], frozenset(options), lacking)
+    has_chunks = "chunking" in features and "pipelining" in features
+    return Wording(paths, [command(mail), *rcpts], frozenset(options), lacking, has_chunks)
 
 
 def _lacking(features: Mapping[str, str], size: int, *, is_ascii: bool, is_utf8: bool) -> Answer | None:

@@ -19,7 +19,7 @@ from postroom_worker.smtp.wire import SessionFailed
 BATCH_OCTETS = 4096
 """Commands written before their replies are read: what a relay need not read before it answers is bounded."""
 _NOT_KNOWN = (500, 501, 502, 503, 504)
-_UNWORDED = Wording((), (), frozenset(), {})
+_UNWORDED = Wording((), (), frozenset(), {}, has_chunks=False)
 
 
 @dataclass(slots=True, eq=False)
@@ -92,7 +92,10 @@ class Transaction:
     def abandon(self, answer: Answer) -> None:
         """Answer for a session that cannot go on: what the relay cannot have taken is never uncertain."""
         if self.is_ended:
-            self.decide(Answer(Phase.CONTENT, answer.met, answer.detail))
+            # Whoever was accepted may have the letter, whatever was said of the others.
+            answer = Answer(Phase.CONTENT, answer.met, answer.detail)
+            self.answers |= dict.fromkeys(self.accepted, answer)
+            self.decide(answer)
         elif self.is_ahead or not self.is_begun:
             # Nothing that seemed to be said of it is sure to be: it is tried again at no cost, and first in a session.
             self.answers = dict(self.wording.lacking)
@@ -108,11 +111,7 @@ class Transaction:
 
         A relay that offers BDAT and does not know it would take the content for commands.
         """
-        return [*self.wording.commands, b"BDAT 0\r\n" if self._has_chunks else b"DATA\r\n"]
-
-    @property
-    def _has_chunks(self) -> bool:
-        return {"chunking", "pipelining"} <= self.session.features.keys()
+        return [*self.wording.commands, b"BDAT 0\r\n" if self.wording.has_chunks else b"DATA\r\n"]
 
     def begin(self, *, ahead: bool = False) -> None:
         """Note that it is about to be written."""
@@ -139,10 +138,8 @@ class Transaction:
         if not self._is_admitted(replies):
             self._leave(replies)
             return
-        if self.is_ahead and self.session.has_leftover:
-            raise SessionFailed(Phase.IDLE, Silence.MALFORMED, "a reply that nobody asked for")
         self.is_ahead = False
-        if self._has_chunks:
+        if self.wording.has_chunks:
             self.session.knows_bdat = True
             self._write_chunks(ask)
         else:
@@ -155,7 +152,7 @@ class Transaction:
         if replies[0].code == 555 and self.wording.options:
             self.forgo_options()
             return True
-        if self._has_chunks and self._is_complete(replies) and self.accepted and replies[-1].code // 100 == 5:
+        if self.wording.has_chunks and self._is_complete(replies) and self.accepted and replies[-1].code // 100 == 5:
             # Of the content it has seen nothing: what it does not take is BDAT.
             self.session.features.pop("chunking")
             self.session.knows_bdat = False
@@ -239,8 +236,7 @@ class Transaction:
                 self.is_to_repeat = reply.code == 555 and bool(self.wording.options)
         reply = read(Phase.CONTENT)
         if reply.code in _NOT_KNOWN and self.accepted and not self.is_decided:
-            # It knew the command before. What comes next is nobody's for certain.
-            self.decide(Answer(Phase.BODY, Silence.MALFORMED, f"BDAT was answered {reply.code}"))
+            # It knew the command before: we are out of step.
             raise SessionFailed(Phase.IDLE, Silence.MALFORMED, f"BDAT was answered {reply.code}")
         self.hear_end(reply)
         self.is_ahead = False
@@ -262,7 +258,7 @@ class Transaction:
         """True when the content is asked for, and somebody would get it."""
         if not self._is_complete(replies) or self.is_decided:
             return False
-        return replies[-1].is_positive if self._has_chunks else replies[-1].code == 354
+        return replies[-1].is_positive if self.wording.has_chunks else replies[-1].code == 354
 
     def _is_complete(self, replies: Sequence[Reply]) -> bool:
         return len(replies) == 2 + len(self.wording.paths)

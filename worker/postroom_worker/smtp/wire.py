@@ -7,6 +7,7 @@ import re
 import select
 import socket
 import ssl
+from functools import lru_cache
 
 from postroom import clock
 from postroom.reply import Reply
@@ -147,14 +148,14 @@ class Wire:
         while True:
             line = self._read_line(phase, deadline)
             size += len(line)
-            match = _LINE.fullmatch(line)
-            if not match or (code and match[1] != code) or size > _REPLY_MAX:
+            reply, found, text = _parsed(line)
+            if not found or (code and found != code) or size > _REPLY_MAX:
                 what = "too long" if size > _REPLY_MAX else repr(line[:80])
                 raise SessionFailed(phase, Silence.MALFORMED, f"the reply is {what}")
-            code = match[1]
-            lines.append((match[3] or b"").decode("utf-8", "replace"))
-            if match[2] != b"-":
-                return Reply.of(int(code), lines), lines
+            code = found
+            lines.append(text)
+            if reply:
+                return reply if len(lines) == 1 else Reply.of(int(code), lines), lines
 
     def _read_line(self, phase: Phase, deadline: float) -> bytes:
         while (end := self._buffer.find(b"\n")) < 0:
@@ -179,3 +180,16 @@ class Wire:
         if not octets:
             raise SessionFailed(phase, Silence.CONNECTION_LOST, "the relay hung up")
         return octets
+
+
+@lru_cache(maxsize=256)
+def _parsed(line: bytes) -> tuple[Reply | None, bytes, str]:
+    """Return the reply that a line ends, when it ends one, its code and its text; nothing of a line that is none.
+
+    A relay says the same few lines again and again.
+    """
+    match = _LINE.fullmatch(line)
+    if not match:
+        return None, b"", ""
+    text = (match[3] or b"").decode("utf-8", "replace")
+    return None if match[2] == b"-" else Reply.of(int(match[1]), [text]), match[1], text
