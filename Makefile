@@ -34,7 +34,7 @@ unit: install ## the fast tests
 	@$(BIN)/python -m pytest tests/unit
 
 chaos: install ## 2,000 letters, every fault, three accounts compared (CHAOS_LETTERS, CHAOS_SEED)
-	@CHAOS_LETTERS=$${CHAOS_LETTERS:-2000} $(BIN)/python -m pytest -s tests/chaos/test_chaos.py
+	@CHAOS_LETTERS=$${CHAOS_LETTERS:-2000} $(BIN)/python -m pytest -s tests/chaos
 
 lint: install ## format, style, types, architecture
 	@$(BIN)/ruff format --check

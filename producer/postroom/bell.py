@@ -10,6 +10,7 @@ from typing import Any
 
 from amqp.exceptions import AMQPError
 from celery import Celery
+from kombu import Queue
 from kombu.exceptions import OperationalError
 
 from postroom import broker
@@ -23,10 +24,11 @@ _CONFIRM_S = 10
 
 
 @lru_cache(maxsize=8)
-def publisher(url: str) -> Celery:
+def publisher(url: str, timeout_s: float) -> Celery:
     """Return the Celery app that bells are published through."""
     app = Celery("postroom", set_as_current=False)
-    app.conf.update(broker.celery_settings(url), task_publish_retry_policy={"max_retries": 1, "interval_start": 0.2})
+    settings = broker.celery_settings(url, timeout_s)
+    app.conf.update(settings, task_publish_retry_policy={"max_retries": 1, "interval_start": 0.2})
     # RabbitMQ says when it has a message on disk; Redis knows no such option. The worker's own app does without: its
     # events would wait too.
     app.conf.broker_transport_options = {**app.conf.broker_transport_options, "confirm_publish": True}
@@ -41,38 +43,56 @@ if hasattr(os, "register_at_fork"):
 class Bells:
     """Rings bells on a broker."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, timeout_s: float) -> None:
         self._url = url
+        self._timeout_s = timeout_s
 
     @classmethod
     def of(cls, settings: Settings) -> Bells:
         """Return the bells of the broker that the settings name."""
-        return cls(settings.broker)
+        return cls(settings.broker, settings.redis_timeout_s)
 
     def ring(self, bell: Bell) -> None:
         """Publish the task of one letter. Its task id is the letter's id; its arguments show no address.
 
         Raises:
-            OSError or kombu's OperationalError: the broker is away; the schedule will ring in its time.
+            kombu's OperationalError: the broker is away, or refuses; the schedule will ring in its time.
         """
-        self._publish([bell.letter_id], bell.letter_id, bell.queue, bell.summary)
+        self._publish(DELIVER, [bell.letter_id], bell.letter_id, bell.queue, bell.summary)
 
     def ring_chunk(self, letter_ids: Sequence[str], queue: str) -> None:
         """Publish one task for several letters: as `ring`; its task id begins with ``chunk-``."""
-        self._publish(letter_ids, f"chunk-{letter_ids[0]}", queue, f"{len(letter_ids)} letters")
+        self._publish(DELIVER, list(letter_ids), f"chunk-{letter_ids[0]}", queue, f"{len(letter_ids)} letters")
 
-    def _publish(self, letter_ids: Sequence[str], task_id: str, queue: str, summary: str) -> None:
-        with _refusals_as_away():
-            publisher(self._url).send_task(
-                DELIVER,
-                args=(list(letter_ids),),
-                task_id=task_id,
-                queue=queue,
-                argsrepr=f"({summary})",
-                kwargsrepr="",
-                ignore_result=True,
-                confirm_timeout=_CONFIRM_S,
-            )
+    def leave(self, letter: Any, message_id: str, schema: int) -> None:
+        """Put a letter that came over the queue into the queue of its schema: workers that can read it listen there.
+
+        Raises:
+            kombu's OperationalError: the broker is away, or refuses.
+        """
+        queue = broker.schema_queue(self._url, schema)
+        self._publish(ACCEPT, letter, message_id, queue, f"a letter of schema {schema}")
+
+    def _publish(self, task: str, argument: Any, task_id: str, queue: str | Queue, summary: str) -> None:
+        app = publisher(self._url, self._timeout_s)
+        with app.producer_or_acquire() as producer:
+            try:
+                app.send_task(
+                    task,
+                    args=(argument,),
+                    task_id=task_id,
+                    queue=queue,  # type: ignore[arg-type]  # a Queue is declared, a name has to be known
+                    argsrepr=f"({summary})",
+                    kwargsrepr="",
+                    ignore_result=True,
+                    producer=producer,
+                    confirm_timeout=_CONFIRM_S,
+                )
+            except Exception as error:
+                # After a failover kombu keeps a connection that refuses every write, or raises what no broker said
+                # (AttributeError): it is dropped, and the next bell connects anew.
+                producer.connection.collect()
+                raise OperationalError(str(error)) from error
 
     def are_all_rung(self) -> bool:
         """True when no bell waits in the queues: then a letter that is not claimed soon has lost its bell.
@@ -80,7 +100,7 @@ class Bells:
         Raises:
             OSError or kombu's OperationalError: the broker is away.
         """
-        app: Any = publisher(self._url)
+        app: Any = publisher(self._url, self._timeout_s)
         with _refusals_as_away(), app.producer_pool.acquire(block=True) as producer:
 
             def are_empty() -> bool:

@@ -9,22 +9,25 @@ from kombu import Queue
 QUEUE = "postroom"
 BULK_QUEUE = "postroom.bulk"
 
-_WAIT_S = 10
-_CONNECT_S = 5
 
-_REDIS = {
-    # Celery takes back what a worker did not acknowledge only after this long; the ledger's leases are far quicker.
-    "visibility_timeout": 900,
-    "unacked_restore_interval": 10,
-    "unacked_restore_throttle": 1,
-    "socket_timeout": _WAIT_S,
-    "socket_connect_timeout": _CONNECT_S,
-    "socket_keepalive": True,
-    "health_check_interval": 10,
-    # Fresh single letters first: the order of the queues is the order a worker looks at them.
-    "queue_order_strategy": "priority",
-}
-_RABBITMQ = {"read_timeout": _WAIT_S, "write_timeout": _WAIT_S}
+def _redis(timeout_s: float) -> dict[str, Any]:
+    return {
+        # Celery takes back what a worker did not acknowledge only after this long; the ledger's leases are far quicker.
+        "visibility_timeout": 900,
+        "unacked_restore_interval": 10,
+        "unacked_restore_throttle": 1,
+        "socket_timeout": 2 * timeout_s,
+        "socket_connect_timeout": timeout_s,
+        "socket_keepalive": True,
+        # A line that swallows all and never breaks is noticed by this: a second more, and it is dropped.
+        "health_check_interval": 2 * timeout_s,
+        # Fresh single letters first: the order of the queues is the order a worker looks at them.
+        "queue_order_strategy": "priority",
+    }
+
+
+def _rabbitmq(timeout_s: float) -> dict[str, Any]:
+    return {"read_timeout": 2 * timeout_s, "write_timeout": 2 * timeout_s}
 
 
 def is_rabbitmq(url: str) -> bool:
@@ -32,22 +35,22 @@ def is_rabbitmq(url: str) -> bool:
     return url.startswith(("amqp://", "amqps://", "pyamqp://"))
 
 
-def celery_settings(url: str) -> dict[str, Any]:
+def celery_settings(url: str, timeout_s: float, schema: int = 1) -> dict[str, Any]:
     """Return what Celery has to know of a broker, alike for who rings and for who hears.
 
     Args:
         url: ``redis://``, ``amqp://``, … as Celery spells it; several nodes of RabbitMQ are separated by ``;``.
+        timeout_s: how long to wait for a connection, and half of how long for an answer.
+        schema: the newest that a worker can read.
     """
-    rabbitmq = is_rabbitmq(url)
-    # RabbitMQ refuses a queue that is declared in two ways: so here is the only declaration.
-    arguments = {"x-queue-type": "quorum"} if rabbitmq else None
+    schemas = [f"{QUEUE}.schema-{number}" for number in range(2, schema + 1)]
     found: dict[str, Any] = {
         "broker_url": url,
-        "broker_transport_options": _RABBITMQ if rabbitmq else _REDIS,
-        "broker_connection_timeout": _CONNECT_S,
+        "broker_transport_options": _rabbitmq(timeout_s) if is_rabbitmq(url) else _redis(timeout_s),
+        "broker_connection_timeout": timeout_s,
         # How a worker notices that RabbitMQ has gone without a word; over Redis its health check does.
-        "broker_heartbeat": _WAIT_S,
-        "task_queues": [Queue(name, queue_arguments=arguments) for name in (QUEUE, BULK_QUEUE)],
+        "broker_heartbeat": 2 * timeout_s,
+        "task_queues": [_queue(url, name) for name in (QUEUE, BULK_QUEUE, *schemas)],
         "task_default_queue": QUEUE,
         "task_create_missing_queues": False,
         "task_serializer": "json",
@@ -58,3 +61,13 @@ def celery_settings(url: str) -> dict[str, Any]:
         # The certificate is verified anyway; so is the host's name in it, which is asked for in this way.
         found["broker_use_ssl"] = {"server_hostname": None}
     return found
+
+
+def schema_queue(url: str, schema: int) -> Queue:
+    """Return the queue of letters that older workers could not read."""
+    return _queue(url, f"{QUEUE}.schema-{schema}")
+
+
+def _queue(url: str, name: str) -> Queue:
+    # RabbitMQ refuses a queue that is declared in two ways: so here is the only declaration.
+    return Queue(name, queue_arguments={"x-queue-type": "quorum"} if is_rabbitmq(url) else None)

@@ -79,10 +79,12 @@ class LedgerUnavailable(PostroomError):
     the same id or idempotency key is safe.
     """
 
-    def __init__(self, message: str, letter_id: str | None = None) -> None:
+    def __init__(self, message: str, letter_id: str | None = None, *, is_alert: bool = False) -> None:
         super().__init__(message)
         self.letter_id = letter_id
         """The id of the letter in hand, if there was one."""
+        self.is_alert = is_alert
+        """True when it will not pass by itself: Redis is full, or refuses our password."""
 
 
 class PartlySent(PostroomError):
@@ -108,3 +110,8 @@ class InvalidSettings(PostroomError, ValueError):
 
 class NewerSchema(PostroomError):
     """A letter was written by a newer Postroom than this one; newer workers can read it."""
+
+    def __init__(self, schema: int, known: int) -> None:
+        super().__init__(f"the letter is of schema {schema}, newer than {known}: it is left for newer workers")
+        self.schema = schema
+        """Of the letter."""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from postroom.letter import Letter
 
 SCHEMA = 1
+SCHEMA_MAX = 999
+"""What is beyond was written by nobody."""
 SIZE_MAX = 100 * 1024 * 1024
 
 
@@ -122,8 +124,9 @@ def decode(text: bytes | str) -> tuple[dict[str, Any], Problems]:
     if len(text) > SIZE_MAX:
         raise invalid("letter", f"its JSON is {len(text)} octets long", f"write at most {SIZE_MAX}")
     try:
-        if _schema.decode(text).schema > SCHEMA:
-            raise NewerSchema(f"the letter is of a schema newer than {SCHEMA}: upgrade this worker")
+        schema = _schema.decode(text).schema
+        if SCHEMA < schema <= SCHEMA_MAX:
+            raise NewerSchema(schema, SCHEMA)
         read = _decoder.decode(text)
     except (msgspec.MsgspecError, UnicodeError, RecursionError, MemoryError) as error:
         raise invalid(

@@ -70,6 +70,9 @@ class Settings:
     domain_literals: bool = _setting(
         False, "Whether addresses may have an IP address in brackets for a domain, such as `ann@[192.0.2.1]`."
     )
+    redis_timeout_s: float = _setting(
+        5.0, "Seconds to wait for an answer of Redis; then its connection is dropped, and it is asked again."
+    )
     retry_first_s: float = _setting(60.0, "Seconds until the first retry; each further one waits twice as long.")
     retry_max_s: float = _setting(3600.0, "The longest wait between retries, in seconds.")
     give_up_s: float = _setting(172_800.0, "Seconds after which a letter that is still deferred is given up.")

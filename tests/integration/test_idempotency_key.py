@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from house import House
-from postroom import InvalidLetter, LetterState
+from house import House, NewHouse
+from postroom import InvalidLetter, LetterState, Receipt, operate
 
 
 def test_the_same_letter_under_one_key_is_sent_once(shared: House) -> None:
@@ -50,3 +50,18 @@ def test_different_keys_are_different_letters(shared: House) -> None:
     assert len({each.id for each in receipts}) == 4
     assert {each.wait().state for each in receipts} == {LetterState.SENT}
     assert shared.relay.named["keys@example.com"] == 4
+
+
+def test_a_key_is_its_letters_as_long_as_the_ledger_knows_it_whatever_became_of_it(new_house: NewHouse) -> None:
+    here = new_house()
+
+    def send() -> Receipt:
+        return here.postroom.send_letter("order@example.com", "thank you", idempotency_key="order-3")
+
+    first = send()
+    first.cancel()
+    assert send() == first
+    assert first.status().state is LetterState.CANCELLED, "to send it all the same is to retry it"
+    operate.purge(here.ledger, first.id)
+    assert send() == first
+    assert first.status().state is LetterState.QUEUED, "forgotten, it is a new letter under the old id"

@@ -32,16 +32,21 @@ def accept_letter(office: Office, bells: Bells, letter: Any, message_id: str) ->
         its id.
 
     Raises:
-        NewerSchema: it was put aside: it is for newer workers.
+        NewerSchema: it was left for newer workers, in the queue of its schema.
         InvalidLetter: it was put aside; the error says why.
         LedgerUnavailable: Redis is away; it may have been accepted, and trying again is safe.
+        kombu's OperationalError: it is for newer workers, and the broker is away.
     """
     text = letter if isinstance(letter, str) else json.dumps(letter)
     digest = hashlib.blake2b(message_id.encode("utf-8", "replace"), digest_size=16).hexdigest()
     try:
         made = Letter.from_json(text, office.settings, default_id=f"task-{digest}")
         return Postroom(office.settings, ledger=office.ledger, bells=bells).send(made).id
-    except (InvalidLetter, NewerSchema) as error:
+    except NewerSchema as error:
+        bells.leave(letter, message_id, error.schema)
+        log.error("a letter on the queue: %s", error)
+        raise
+    except InvalidLetter as error:
         letter_id = f"rejected-{digest}"
         office.ledger.accept(
             NewLetter(

@@ -10,6 +10,7 @@ from celery.signals import worker_init
 
 from postroom import broker
 from postroom.errors import InvalidSettings
+from postroom.letter_json import SCHEMA
 from postroom.settings import process_settings
 from postroom_worker.relay_file import read_relays
 from postroom_worker.signing_key import read_keys
@@ -20,7 +21,7 @@ warnings.filterwarnings("ignore", category=CPendingDeprecationWarning, message="
 
 app = Celery("postroom_worker")
 app.conf.update(
-    broker.celery_settings(process_settings().broker),
+    broker.celery_settings(process_settings().broker, process_settings().redis_timeout_s, SCHEMA),
     imports=("postroom_worker.tasks",),
     # A message is only a bell: one that comes twice, late or never is harmless, since the ledger's claim admits one
     # worker and the schedule rings again. So nothing is ever requeued by Celery, and nothing is waited for in it.
@@ -36,6 +37,8 @@ app.conf.update(
     worker_send_task_events=True,
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
+    # A Redis that has become a replica, is full or busy answers with errors: no end of the connection, and none of us.
+    broker_channel_error_retry=True,
     worker_consumer="postroom_worker.consumer:Consumer",
     # No soft shutdown: it is a fixed sleep, in which finished letters are not acknowledged. On SIGTERM the warm one
     # waits for the letters in hand (`stopping` keeps that short), and whoever started us bounds it by SIGKILL.

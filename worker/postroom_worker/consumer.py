@@ -18,9 +18,12 @@ from typing import Any
 from celery.utils import threads
 from celery.worker.consumer import Consumer as CeleryConsumer
 
+from postroom import clock
+
 log = logging.getLogger("postroom")
 
 _READ_MAX_S = 1.0
+_REFUSED_S = 1.0
 _GARBAGE = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 """What reading a malformed message raises."""
 
@@ -53,6 +56,11 @@ class Consumer(CeleryConsumer):
                 message.reject()
 
         return on_message
+
+    def on_connection_error_before_connected(self, exc: Exception) -> None:
+        """Say so, and wait: a broker that answers, and refuses, would be asked again without a pause."""
+        super().on_connection_error_before_connected(exc)
+        clock.pause(_REFUSED_S)
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """Read what is outstanding, then do what Celery does, and live."""

@@ -39,8 +39,15 @@ NO_WAIT = Wait(0, "")
 class Places:
     """The places that this process has: leases, kept while they are in use. Safe to share between threads."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, longest_ms: int) -> None:
+        """Keep places.
+
+        Args:
+            ledger: where the limits are counted.
+            longest_ms: how long a letter waits in line at most, before it is given a new place in it.
+        """
         self._ledger = ledger
+        self._longest_ms = longest_ms
         self._lock = Lock()
         self._held: set[tuple[str, str]] = set()
         os.register_at_fork(after_in_child=self._forget)
@@ -130,7 +137,9 @@ class Places:
             return []
         answers = self._ledger.relays.admit(demands, member, self._ledger.times.lease_ms, bulk=bulk)
         return [
-            Wait(_spread(wait_ms), f"relay {relay.name} takes no more for now ({_named(key)})") if wait_ms else NO_WAIT
+            Wait(min(_spread(wait_ms), self._longest_ms), f"relay {relay.name} takes no more for now ({_named(key)})")
+            if wait_ms
+            else NO_WAIT
             for wait_ms, key in answers
         ]
 

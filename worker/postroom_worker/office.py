@@ -47,7 +47,7 @@ class Office:
             InvalidSettings: a relay's description, or a key that letters are signed with, cannot be read.
         """
         relays = read_relays(settings)
-        places = Places(ledger)
+        places = Places(ledger, int(1000 * settings.retry_max_s))
         breakers = {relay.name: Breaker(ledger, relay, settings) for relay in relays}
         pool = Pool(Manner.of(settings), places, idle_s=settings.session_idle_s, letters=settings.session_letters)
 

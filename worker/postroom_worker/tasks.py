@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from celery import Task
-from celery.exceptions import Ignore, Reject, Retry
+from celery.exceptions import Ignore, OperationalError, Reject, Retry
 from celery.signals import worker_process_shutdown, worker_shutdown
 
 from postroom import clock
@@ -46,7 +46,7 @@ def accept(self: Task[..., str], *letters: Any, **unknown: Any) -> str:
     while True:
         try:
             return accept_letter(office(), Bells.of(office().settings), letter, str(self.request.id))
-        except LedgerUnavailable as error:
+        except (LedgerUnavailable, OperationalError) as error:
             # Not put back each time: RabbitMQ drops what comes back too often, 20 times by default.
             if is_stopping():
                 raise Reject(str(error), requeue=True) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from celery import bootsteps
@@ -13,7 +13,11 @@ from postroom.bell import Bells
 from postroom.broker import BULK_QUEUE
 from postroom.errors import LedgerUnavailable
 from postroom.ledger import Bell, Ledger, open_ledger
-from postroom.settings import process_settings
+from postroom.ledger.clock_jump import shorten_waits
+from postroom.ledger.orphans import drop_orphans
+from postroom.ledger.unrung import put_back
+from postroom.settings import Settings, process_settings
+from postroom.states import LetterState
 
 log = logging.getLogger("postroom")
 
@@ -21,6 +25,8 @@ _RELEASED_AT_ONCE = 500
 _FORGOTTEN_AT_ONCE = 200
 _CHUNK = 100
 """Letters of a bulk that one task carries."""
+_FAULT_WAIT_S = 60.0
+"""What a letter waits for that could not be tried, through no relay's fault."""
 _LOST_BELL_PART = 30
 """A bell whose queue is empty counts as lost after this part of `bell_s`: by default after 30 s."""
 
@@ -39,7 +45,8 @@ class Timer(bootsteps.StartStopStep):
         settings = process_settings()
         ledger, bells = open_ledger(settings), Bells.of(settings)
         early_ms = ledger.times.bell_ms - ledger.times.bell_ms // _LOST_BELL_PART
-        self._entry = parent.timer.call_repeatedly(settings.timer_s, tick, (ledger, bells, early_ms))
+        arguments = (ledger, bells, early_ms, longest_waits_ms(settings))
+        self._entry = parent.timer.call_repeatedly(settings.timer_s, tick, arguments)
 
     def stop(self, parent: Any) -> None:
         """Stop looking."""
@@ -48,21 +55,18 @@ class Timer(bootsteps.StartStopStep):
             self._entry = None
 
 
-def ring(bells: Bells, due: Sequence[Bell]) -> None:
-    """Ring for letters that are due: those of a bulk in chunks, unless a worker died over one: it goes alone.
-
-    Raises:
-        OSError or kombu's OperationalError: the broker is away; the schedule will ring in its time.
-    """
-    together = [each.letter_id for each in due if each.queue == BULK_QUEUE and not each.deaths]
-    for start in range(0, len(together), _CHUNK):
-        bells.ring_chunk(together[start : start + _CHUNK], BULK_QUEUE)
-    for bell in due:
-        if bell.queue != BULK_QUEUE or bell.deaths:
-            bells.ring(bell)
+def longest_waits_ms(settings: Settings) -> dict[LetterState, int]:
+    """Return the longest that a letter ever waits for what is to happen next, by state; scheduled ones may for ever."""
+    deferred_s = max(settings.retry_max_s, 2 * settings.pause_max_s, _FAULT_WAIT_S)
+    waits_s = {
+        LetterState.DEFERRED: deferred_s,
+        LetterState.QUEUED: settings.bell_s,
+        LetterState.SENDING: settings.lease_s,
+    }
+    return {state: int(1000 * wait_s) for state, wait_s in waits_s.items()}
 
 
-def tick(ledger: Ledger, bells: Bells, early_ms: int) -> None:
+def tick(ledger: Ledger, bells: Bells, early_ms: int, longest_ms: Mapping[LetterState, int]) -> None:
     """Look once. Never raises: what cannot be done now is done at the next look, by this worker or another.
 
     Args:
@@ -70,12 +74,30 @@ def tick(ledger: Ledger, bells: Bells, early_ms: int) -> None:
         bells: rung for what is due.
         early_ms: how much before its time a queued letter is rung for again when the queue is empty: then its bell
             was lost.
+        longest_ms: what `longest_waits_ms` gives.
     """
     try:
         is_idle = bells.are_all_rung()
-        ring(bells, ledger.release_due(_RELEASED_AT_ONCE, early_ms if is_idle else 0))
+        _ring(ledger, bells, ledger.release_due(_RELEASED_AT_ONCE, early_ms if is_idle else 0))
         ledger.forget_due(_FORGOTTEN_AT_ONCE)
+        drop_orphans(ledger, _FORGOTTEN_AT_ONCE)
+        if shortened := shorten_waits(ledger, longest_ms, _RELEASED_AT_ONCE):
+            log.warning("the clock of Redis went back: %d letters that it made wait longer wait from now on", shortened)
     except LedgerUnavailable as error:
-        log.warning("the schedule waits: %s", error)
+        log.log(logging.ERROR if error.is_alert else logging.WARNING, "the schedule waits: %s", error)
     except (OperationalError, OSError) as error:
         log.warning("the schedule waits: the broker is away (%s)", error)
+
+
+def _ring(ledger: Ledger, bells: Bells, due: Sequence[Bell]) -> None:
+    """Ring for letters that are due: those of a bulk in chunks, unless a worker died over one: it goes alone."""
+    together = [each.letter_id for each in due if each.queue == BULK_QUEUE and not each.deaths]
+    try:
+        for start in range(0, len(together), _CHUNK):
+            bells.ring_chunk(together[start : start + _CHUNK], BULK_QUEUE)
+        for bell in due:
+            if bell.queue != BULK_QUEUE or bell.deaths:
+                bells.ring(bell)
+    except OperationalError:
+        put_back(ledger, [each.letter_id for each in due])
+        raise

@@ -1,15 +1,28 @@
-"""What redis-py raises becomes the one error that callers know."""
+"""What redis-py raises becomes the one error that callers know, in words that say what to do."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 from postroom.errors import LedgerUnavailable
-from postroom.ledger.scripts import is_full
 from postroom.reply import printable
+
+_NOT_US = "Redis refuses our user or password: see POSTROOM_REDIS_URL"
+_ALERTS = {
+    "used memory > 'maxmemory'": "Redis is full: raise its maxmemory, or purge letters that are over",
+    "MISCONF": "Redis cannot write to its disk: see its own log",
+    "max number of clients": "Redis takes no more connections: raise its maxclients",
+}
+_PASSING = {
+    "read only replica": "Redis is a replica, and takes no writes",
+    "MASTER is down": "Redis is a replica that has lost its primary",
+    "loading the dataset": "Redis is still loading its data",
+    "BUSY": "Redis is busy with a script",
+}
+"""By what Redis says; older versions put more around it."""
 
 
 @contextmanager
@@ -22,8 +35,22 @@ def available(letter_id: str | None = None) -> Iterator[None]:
     try:
         yield
     except RedisError as error:
-        problem = (
-            "Redis is full" if is_full(error) else f"Redis did not answer as it should ({printable(str(error), 200)})"
-        )
+        alert = _alert(error)
         about = f"; letter {letter_id} may have been accepted, and sending it again under its id is safe"
-        raise LedgerUnavailable(f"{problem}{about if letter_id else ''}", letter_id) from error
+        problem = f"{alert or _passing(error)}{about if letter_id else ''}"
+        raise LedgerUnavailable(problem, letter_id, is_alert=bool(alert)) from error
+
+
+def _alert(error: RedisError) -> str:
+    """Say what only an operator can mend; empty for what may pass by itself."""
+    if isinstance(error, AuthenticationError | NoPermissionError):
+        return _NOT_US
+    return _found(_ALERTS, error)
+
+
+def _passing(error: RedisError) -> str:
+    return _found(_PASSING, error) or f"Redis did not answer as it should ({printable(str(error), 200)})"
+
+
+def _found(words: dict[str, str], error: RedisError) -> str:
+    return next((say for said, say in words.items() if said in str(error)), "")

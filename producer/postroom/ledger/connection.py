@@ -15,13 +15,15 @@ from postroom.ledger.transitions import Ledger, Times
 from postroom.settings import Settings
 
 _RETRIES = 3
+_CONNECT_PART = 0.4
 FOREVER_MS = 10**14  # some three thousand years: a score that is never over, and still exact in a double
 
 
 def open_ledger(settings: Settings) -> Ledger:
     """Return the ledger that the settings name; connects at first use.
 
-    A caller whose Redis is away learns of it within some ten seconds. Repeating a command whose answer was lost is
+    A caller whose Redis is away learns of it within some ten seconds; of one that takes connections, and never answers,
+    after four times `redis_timeout_s`. Repeating a command whose answer was lost is
     safe, since every script is idempotent.
 
     Raises:
@@ -30,10 +32,10 @@ def open_ledger(settings: Settings) -> Ledger:
     try:
         redis = Redis.from_url(
             settings.redis_url,
-            socket_timeout=5,
-            socket_connect_timeout=2,
+            socket_timeout=settings.redis_timeout_s,
+            socket_connect_timeout=_CONNECT_PART * settings.redis_timeout_s,
             socket_keepalive=True,
-            health_check_interval=10,
+            health_check_interval=2 * settings.redis_timeout_s,
             retry=Retry(
                 ExponentialWithJitterBackoff(base=0.05, cap=1),
                 _RETRIES,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -26,6 +26,8 @@ class Contents:
             LedgerUnavailable: Redis is away, full or read-only.
         """
         with available(letter_id):
+            if contents:
+                self.scripts.run(Call("note_kept", [self.keys.kept()], [_kept(letter_id, contents)]))
             for sha256, octets in contents.items():
                 keys = [self.keys.contents(sha256), self.keys.contents_letters(sha256)]
                 if self.scripts.run(Call("keep", keys, [letter_id, b""])) == 0:
@@ -46,7 +48,7 @@ class Contents:
             raise ValueError(f"the contents {sha256[:12]}… are damaged")
         return octets
 
-    def drop(self, letter_id: str, sha256s: Iterable[str]) -> None:
+    def drop(self, letter_id: str, sha256s: Collection[str]) -> None:
         """Say that a letter needs these no longer; those that nobody needs are removed.
 
         Raises:
@@ -56,3 +58,9 @@ class Contents:
             for sha256 in sha256s:
                 keys = [self.keys.contents(sha256), self.keys.contents_letters(sha256)]
                 self.scripts.run(Call("drop", keys, [letter_id]))
+            self.scripts.redis.zrem(self.keys.kept(), _kept(letter_id, sha256s))
+
+
+def _kept(letter_id: str, sha256s: Iterable[str]) -> str:
+    """What is noted of contents that are kept for a letter; `orphans` reads it."""
+    return " ".join([letter_id, *sha256s])

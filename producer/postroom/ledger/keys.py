@@ -43,6 +43,11 @@ class Keys:
         return f"{self.contents(sha256)}:letters"
 
     @staticmethod
+    def kept() -> str:
+        """What was kept for letters: ids and digests, by when it was."""
+        return "postroom:kept"
+
+    @staticmethod
     def relay(relay: str, what: str, domain: str = "") -> str:
         """Something that is shared of a relay, or of one recipient domain there."""
         return f"postroom:{{relay-{relay}}}:{what}{':' if domain else ''}{domain}"

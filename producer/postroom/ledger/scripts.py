@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
 from redis import Redis
-from redis.exceptions import NoScriptError, OutOfMemoryError
+from redis.exceptions import MasterDownError, NoScriptError, ReadOnlyError
 
 Argument = str | bytes | int
+
+_NO_PRIMARY = (ReadOnlyError, MasterDownError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,8 @@ class Call:
     verb: str
     keys: Sequence[str]
     arguments: Sequence[Argument]
+    is_whole: bool = False
+    """True when the whole script is sent: what is not known yet is known from then on."""
 
 
 @lru_cache
@@ -41,7 +45,7 @@ def source(verb: str, *, may_exceed_memory: bool = False) -> str:
 
 @dataclass(slots=True)
 class Scripts:
-    """Runs scripts by their digest, and loads them again whenever Redis lost them (restart, failover, SCRIPT FLUSH)."""
+    """Runs scripts by their digest, and in whole whenever Redis lost them (restart, failover, SCRIPT FLUSH)."""
 
     redis: Redis
     _shebang: bool | None = field(default=None)
@@ -53,21 +57,23 @@ class Scripts:
     def run_all(self, calls: Sequence[Call], then: Sequence[Argument] = ()) -> list[Any]:
         """Run scripts in one round trip and return their answers in order.
 
-        Every script is idempotent: one that Redis did not know is loaded and run again, the others are not.
+        Every script is idempotent: those that Redis did not know, or could not run where it is no primary any more,
+        are run again; the others are not.
 
         Args:
             calls: what to run.
             then: a command that follows on the same connection; its answer is the last.
         """
         answers = self._round_trip(calls, then)
-        missing = [place for place, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-        if missing:
-            for verb in {calls[place].verb for place in missing}:
-                self.redis.script_load(self._source(verb))
-            again = self._round_trip([calls[place] for place in missing], then)
-            for place, answer in zip(missing, again, strict=False):
+        left = [place for place in range(len(calls)) if isinstance(answers[place], (NoScriptError, *_NO_PRIMARY))]
+        if left:
+            if any(isinstance(answers[place], _NO_PRIMARY) for place in left):
+                # After a failover the connections that were kept lead to what is a replica now: they do not break.
+                self.redis.connection_pool.disconnect(inuse_connections=False)
+            again = self._round_trip([replace(calls[place], is_whole=True) for place in left], then)
+            for place, answer in zip(left, again, strict=False):
                 answers[place] = answer
-            answers[len(calls) :] = again[len(missing) :]
+            answers[len(calls) :] = again[len(left) :]
         for answer in answers:
             if isinstance(answer, Exception):
                 raise answer
@@ -75,17 +81,21 @@ class Scripts:
 
     def _round_trip(self, calls: Sequence[Call], then: Sequence[Argument] = ()) -> list[Any]:
         if len(calls) == 1 and not then:
-            call = calls[0]
             try:
-                return [self.redis.evalsha(self._digest(call.verb), len(call.keys), *call.keys, *call.arguments)]
-            except NoScriptError as error:
+                return [self._send(self.redis, calls[0])]
+            except (NoScriptError, *_NO_PRIMARY) as error:
                 return [error]
         pipeline = self.redis.pipeline(transaction=False)
         for call in calls:
-            pipeline.evalsha(self._digest(call.verb), len(call.keys), *call.keys, *call.arguments)
+            self._send(pipeline, call)
         if then:
             pipeline.execute_command(*then)  # type: ignore[no-untyped-call]
         return pipeline.execute(raise_on_error=False)
+
+    def _send(self, to: Redis, call: Call) -> Any:
+        text = self._source(call.verb)
+        run, script = (to.eval, text) if call.is_whole else (to.evalsha, _digest(text))
+        return run(script, len(call.keys), *call.keys, *call.arguments)
 
     def _source(self, verb: str) -> str:
         if self._shebang is None:
@@ -93,15 +103,7 @@ class Scripts:
             self._shebang = int(version.split(".")[0]) >= 7
         return source(verb, may_exceed_memory=self._shebang)
 
-    def _digest(self, verb: str) -> str:
-        return _digest(self._source(verb))
-
 
 @lru_cache
 def _digest(text: str) -> str:
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-
-
-def is_full(error: Exception) -> bool:
-    """True when Redis refused a write because its memory is full."""
-    return isinstance(error, OutOfMemoryError)

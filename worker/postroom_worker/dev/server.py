@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import shutil
 import signal
 import socket
@@ -141,8 +142,7 @@ def _start(folder: Path, port: int, *options: str) -> subprocess.Popen[bytes]:
 
     def answers() -> bool:
         if process.poll() is not None:
-            tail = log.read_text("utf-8", "replace")[-500:]
-            raise NoServer(f"the server ended as it started; {log} says: {tail}")
+            raise NoServer(_why_it_ended(folder, log))
         try:
             return bool(client.ping())
         except RedisError:
@@ -156,6 +156,20 @@ def _start(folder: Path, port: int, *options: str) -> subprocess.Popen[bytes]:
     finally:
         client.close()
     return process
+
+
+def _why_it_ended(folder: Path, log: Path) -> str:
+    tail = log.read_text("utf-8", "replace")[-500:]
+    damaged = re.search(r"Bad file format reading the append only file ([^\s:]+)", tail)
+    if damaged is None:
+        return f"the server ended as it started; {log} says: {tail}"
+    path = folder.resolve() / "appendonlydir" / damaged[1]
+    # The server program is the checking one, too, when it is called by its name.
+    fix = f'bash -c \'exec -a valkey-check-aof "{program()}" --fix "{path}"\''
+    return (
+        f"{path} is damaged before its end, so the server does not start; nothing was changed. "
+        f"Copy the folder {folder}, then cut the file before the damage, which loses what was written after it: {fix}"
+    )
 
 
 def dying_with_parent(by: int = signal.SIGTERM) -> Callable[[], None] | None:

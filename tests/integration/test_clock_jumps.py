@@ -1,0 +1,109 @@
+"""Clocks jump, that of Redis or of a worker: an hour either way, or to the seventies. No letter is stranded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from house import Desk, NewHouse, desk
+from postroom import LetterState, Receipt
+from postroom.bell import Bells
+from postroom.broker import QUEUE
+from postroom.ledger import Claim
+from postroom_worker.dev.capture import greylisted
+from postroom_worker.dev.server import server, wait_until
+from postroom_worker.timer import longest_waits_ms, tick
+from scripted_relay import say, scripted_relay
+
+JUMPS = {"an hour ahead": "+3600", "an hour back": "-3600", "back to the seventies": "-1700000000"}
+SHORT = {"POSTROOM_BELL_S": "0.2", "POSTROOM_LEASE_S": "0.2"}
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """What makes the clock of a child process ours; all that measures waits in it stays right."""
+    found = find_spec("libfaketime")
+    if found is None or found.origin is None:
+        pytest.skip("the package libfaketime is not installed")
+    library = Path(found.origin).parent / "vendor/libfaketime/src/libfaketime.so.1"
+    if not library.exists():
+        pytest.skip("libfaketime has no library for this system")
+    (tmp_path / "clock").write_text("+0")
+    return {
+        "LD_PRELOAD": str(library),
+        "FAKETIME_TIMESTAMP_FILE": str(tmp_path / "clock"),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+
+
+@pytest.fixture
+def jump(tmp_path: Path) -> Callable[[str], object]:
+    """Moves that clock by so many seconds from the right time."""
+    return (tmp_path / "clock").write_text
+
+
+@pytest.fixture
+def redis_with_clock(environment: dict[str, str], tmp_path: Path) -> Iterator[str]:
+    """A server whose clock is ours."""
+    with ExitStack() as running:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            started = running.enter_context(server(tmp_path / "redis"))
+        yield started.url
+
+
+def deferred(here: Desk) -> Receipt:
+    """A letter that was greylisted just now."""
+    receipt = here.accept("deferred@example.com")
+    assert here.deliver(receipt).state is LetterState.DEFERRED
+    return receipt
+
+
+def abandoned(here: Desk) -> Receipt:
+    """A letter whose worker died."""
+    receipt = here.accept("abandoned@example.com")
+    [claim] = here.ledger.claim([receipt.id], "w")
+    assert isinstance(claim, Claim)
+    return receipt
+
+
+@pytest.mark.parametrize("seconds", JUMPS.values(), ids=JUMPS)
+def test_whatever_the_clock_of_redis_does_every_letter_that_waits_is_rung_for_soon(
+    seconds: str, redis_with_clock: str, jump: Callable[[str], object]
+) -> None:
+    with (
+        scripted_relay({"rcpt": say("451 4.7.1 greylisted")}) as relay,
+        desk(redis_with_clock, relay.url, **SHORT) as here,
+    ):
+        waiting = [here.accept("queued@example.com"), deferred(here), abandoned(here)]
+        jump(seconds)
+        bells = Bells.of(here.office.settings)
+        longest_ms = longest_waits_ms(here.office.settings) | {LetterState.DEFERRED: 200}
+
+        def is_rung_for() -> bool:
+            tick(here.ledger, bells, 0, longest_ms)
+            return here.ledger.redis.llen(QUEUE) >= len(waiting)
+
+        wait_until(is_rung_for, "bells ring for all", timeout_s=5)
+        assert {each.status().state for each in waiting} == {LetterState.QUEUED}
+
+
+def test_a_worker_whose_clock_jumps_goes_on_as_before(
+    environment: dict[str, str], jump: Callable[[str], object], new_house: NewHouse
+) -> None:
+    here = new_house(**environment)
+    here.worker("jumping", "--concurrency=1")
+    for place, seconds in enumerate(("+3600", "-3600")):
+        address = f"greylisted-{place}@example.com"
+        here.answers[address] = greylisted(1)
+        jump(seconds)
+        receipt = here.postroom.send_letter(address, "hi")
+        assert receipt.wait(timeout_s=10).state is LetterState.SENT
+        assert here.accepted(receipt) == {address: 1}
+        assert receipt.status().attempts == 2

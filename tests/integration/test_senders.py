@@ -1,0 +1,191 @@
+"""What senders suffer: lost answers, interruption, cancelling, forks and threads. No letter is half there.
+
+Each sender reads back its own letters: on a connection that is one answer behind it would read somebody else's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from chaos.proxy import Proxy, proxy
+from house import House, NewHouse, house
+from postroom import LedgerUnavailable, Letter, PartlySent, Postroom, aio, sending
+from postroom.broker import BULK_QUEUE, QUEUE
+from postroom.ledger import views
+from postroom_worker.dev.server import Server
+
+FOREVER = 1000
+
+
+@pytest.fixture
+def here(new_house: NewHouse) -> House:
+    """A house without a worker."""
+    return new_house()
+
+
+def letter(here: House, name: str) -> Letter:
+    """A letter that is named in its subject."""
+    return Letter("ann@example.com", "hi", subject=name, settings=here.postroom.settings)
+
+
+def send_and_read_back(postroom: Postroom, name: str, times: int) -> None:
+    """Send letters, and see that each is the one that was sent."""
+    for number in range(times):
+        subject = f"{name} {number}"
+        receipt = postroom.send_letter("ann@example.com", "hi", subject=subject)
+        assert receipt.status().subject == subject
+
+
+def subjects(here: House) -> list[str]:
+    """The subjects of all letters in the ledger; each is whole, and in one index."""
+    found = [
+        each
+        for state, number in views.counts(here.ledger).items()
+        if number
+        for each in views.listing(here.ledger, state)
+    ]
+    assert len(found) == len(here.ledger.redis.keys("*:letter:*")) == len(here.ledger.redis.keys("*:history:*"))
+    return sorted(each.subject for each in found)
+
+
+# --- lost answers -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def losing(redis_server: Server, redis_url: str, tmp_path: Path) -> Iterator[tuple[House, Proxy]]:
+    """A house behind a proxy that loses answers."""
+    with proxy(redis_server.port) as between:
+        url = between.url.removesuffix("/0") + "/" + redis_url.rpartition("/")[2]
+        with house(tmp_path, url, POSTROOM_BROKER_URL=redis_url) as found:
+            found.postroom.send_letter("ann@example.com", "hi", subject="before")
+            yield found, between
+
+
+def test_an_answer_that_is_lost_is_asked_for_again(losing: tuple[House, Proxy]) -> None:
+    here, between = losing
+    between.lose(2)
+    here.postroom.send(letter(here, "after"))
+    assert between.lost == 2
+    assert subjects(here) == ["after", "before"]
+    assert here.ledger.redis.llen(QUEUE) == 2
+
+
+def test_in_doubt_the_error_says_so_and_sending_again_is_safe(losing: tuple[House, Proxy]) -> None:
+    here, between = losing
+    doubtful = letter(here, "doubtful")
+    between.lose(FOREVER)
+    with pytest.raises(
+        LedgerUnavailable, match="may have been accepted, and sending it again under its id is safe"
+    ) as caught:
+        here.postroom.send(doubtful)
+    assert caught.value.letter_id == doubtful.id
+    between.lose(-FOREVER)
+    assert subjects(here) == ["before", "doubtful"], "it was accepted indeed"
+    assert here.postroom.send(doubtful).id == doubtful.id
+    assert subjects(here) == ["before", "doubtful"]
+
+
+# --- senders that end early -------------------------------------------------------------------------------------------
+
+
+def test_a_generator_that_fails_has_sent_what_it_gave_before(here: House) -> None:
+    def letters() -> Iterator[Letter]:
+        yield from (letter(here, f"{number:02}") for number in range(25))
+        raise KeyError("no such customer")
+
+    with pytest.raises(PartlySent) as caught:
+        here.postroom.send_letters(letters(), chunk=10)
+    assert isinstance(caught.value.__cause__, KeyError)
+    assert subjects(here) == [f"{number:02}" for number in range(25)]
+    assert [each.status().subject for each in caught.value.receipts] == subjects(here)
+    assert here.ledger.redis.llen(BULK_QUEUE) == 3
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_sender_that_is_interrupted_leaves_no_half_letter_and_no_answer_to_the_next(here: House) -> None:
+    assert ended_well(in_child(lambda: send_and_be_interrupted(here.postroom)))
+    found = subjects(here)
+    assert [each for each in found if each.startswith("after")] == sorted(f"after {number}" for number in range(20))
+    assert len(found) > 20
+
+
+def send_and_be_interrupted(postroom: Postroom) -> None:
+    """Send letters, and be interrupted at any moment, as by Ctrl-C; then send some in peace."""
+    chance, interrupted = Random(1), 0
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    for number in range(100):
+        try:
+            signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.001, 0.02))
+            send_and_read_back(postroom, f"interrupted {number}", 1)
+        except KeyboardInterrupt:
+            interrupted += 1
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    assert 10 < interrupted < 100
+    send_and_read_back(postroom, "after", 20)
+
+
+def test_a_call_that_is_cancelled_takes_no_answer_from_the_next(here: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sending, "default", lambda: here.postroom)
+    chance = Random(1)
+
+    async def senders() -> int:
+        cancelled = 0
+        for number in range(100):
+            try:
+                sent = aio.send_letter("ann@example.com", "hi", from_="bob@example.org", subject=f"cancelled {number}")
+                await asyncio.wait_for(sent, chance.uniform(0, 0.004))
+            except TimeoutError:
+                cancelled += 1
+            receipt = await aio.send_letter("ann@example.com", "hi", from_="bob@example.org", subject=f"{number}")
+            assert (await aio.status(receipt)).subject == f"{number}"
+        return cancelled
+
+    assert asyncio.run(senders()) > 10
+    assert len(subjects(here)) <= 200
+
+
+# --- senders side by side ---------------------------------------------------------------------------------------------
+
+
+def test_threads_share_one_client(here: House) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda name: send_and_read_back(here.postroom, f"thread {name}", 10), range(8)))
+    assert len(subjects(here)) == here.ledger.redis.llen(QUEUE) == 80
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_processes_that_were_forked_from_one_with_an_open_client_do_not_meet(here: House) -> None:
+    send_and_read_back(here.postroom, "parent, before", 2)
+    children = [in_child(partial(send_and_read_back, here.postroom, f"child {name}", 10)) for name in range(4)]
+    send_and_read_back(here.postroom, "parent, after", 10)
+    assert [ended_well(each) for each in children] == [True] * 4
+    assert len(subjects(here)) == here.ledger.redis.llen(QUEUE) == 52
+
+
+def in_child(act: Callable[[], None]) -> int:
+    """Do something in a forked child; returns its pid."""
+    child = os.fork()
+    if child == 0:
+        try:
+            act()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    return child
+
+
+def ended_well(child: int) -> bool:
+    """Wait for a child's end."""
+    return os.waitpid(child, 0)[1] == 0
