@@ -295,7 +295,8 @@ def _tls(manner: Manner) -> ssl.SSLContext:
 
 def _silence(phase: Phase, error: Exception) -> Silence:
     if phase is Phase.CONNECT:
-        return Silence.NO_CONNECTION
+        is_unknown = isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME
+        return Silence.NO_HOST if is_unknown else Silence.NO_CONNECTION
     return Silence.TIMEOUT if isinstance(error, TimeoutError) else Silence.CONNECTION_LOST
 
 
