@@ -292,3 +292,11 @@ def test_nobody_is_told_the_token(reaction: Reaction, caplog: pytest.LogCaptureF
     shown = f"{found!r} {found} {caplog.text}"
     assert "SECRET" not in shown
     assert command.split(" ")[2][:100] not in shown
+
+
+def test_what_a_relay_says_of_a_mechanism_is_told() -> None:
+    with scripted_relay({"auth": say("535 5.7.8 LOGIN is switched off")}, offers=["AUTH LOGIN"]) as relay:
+        to = Relay.from_url(url(relay.port))
+        with pytest.raises(SessionFailed) as failed:
+            Opened(to, Manner.of(Settings()))
+    assert str(failed.value.answer) == "535 5.7.8 LOGIN is switched off"

@@ -13,7 +13,7 @@ import pytest
 from house import desk, timeouts
 from postroom import LetterState, Settings, clock
 from postroom_worker.dev.server import free_port
-from postroom_worker.outcome import Answer, Phase, Silence
+from postroom_worker.outcome import Answer, Outcome, Phase, Silence, outcome
 from postroom_worker.relay import Relay
 from postroom_worker.smtp.connecting import connect
 from postroom_worker.smtp.session import Manner, Session
@@ -142,14 +142,22 @@ def test_a_resolver_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.M
     assert found.detail == "mail.example.org:465: no end after 0.2 s"
 
 
-def test_a_name_that_is_none_is_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "met", "alert"),
+    [(socket.EAI_NONAME, Silence.NO_HOST, True), (socket.EAI_AGAIN, Silence.NO_CONNECTION, False)],
+    ids=["no such name", "try again"],
+)
+def test_a_name_that_does_not_resolve_pauses_the_relay_and_is_an_alert_if_there_is_no_such(
+    error: int, met: Silence, alert: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_args: Any, **_keywords: Any) -> None:
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        raise socket.gaierror(error, "told so")
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
     found = refusal("smtps://nowhere.example")
-    assert (found.phase, found.met) == (Phase.CONNECT, Silence.NO_CONNECTION)
-    assert "Name or service not known" in found.detail
+    assert (found.phase, found.met) == (Phase.CONNECT, met)
+    assert "told so" in found.detail
+    assert (outcome(found).outcome, outcome(found).alert) == (Outcome.PAUSE_RELAY, alert)
 
 
 def test_a_name_too_long_for_the_dns_is_no_connection() -> None:

@@ -9,10 +9,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
-from postroom import LedgerUnavailable
+from house import desk
+from postroom import LedgerUnavailable, LetterState
 from postroom.envelope import Envelope
 from postroom_worker.outcome import Answer, Outcome, Phase, Silence, outcome
 from postroom_worker.program import submit
@@ -230,3 +232,21 @@ def test_a_fault_of_ours_is_nobodys_refusal(program: NewProgram, tmp_path: Path)
     [found] = submitted(program(RECORD), Envelope("bob@example.org", ("a\nb@example.com",))).values()
     assert means(found) == DEFERRED
     assert not (tmp_path / "given.json").exists()
+
+
+def test_a_letter_goes_out_by_a_program_and_its_answer_is_in_the_ledger(
+    program: NewProgram, tmp_path: Path, redis_url: str
+) -> None:
+    path = program(RECORD).program[0]
+    with desk(redis_url, f"sendmail://{quote(path)}") as here:
+        sent = here.accept([ANN, BEN], "hello\n", notify="never")
+        assert here.deliver(sent).state is LetterState.SENT
+        arguments, letter = given(tmp_path)
+        assert arguments == ["-i", "-f", "bob@example.org", "-N", "never", "--", ANN, BEN]
+        assert letter.endswith(b"\n\nhello\n")
+        program("import sys; sys.stdin.read(); print('no room', file=sys.stderr); sys.exit(75)")
+        status = here.deliver(here.accept(ANN, "hello\n"))
+        assert (status.state, status.recipients[ANN].reply) == (LetterState.DEFERRED, "75 no room")
+        Path(path).unlink()
+        status = here.deliver(here.accept(ANN, "hello\n"))
+        assert (status.state, status.attempts) == (LetterState.DEFERRED, 0)

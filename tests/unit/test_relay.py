@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from postroom import InvalidSettings
 from postroom_worker.relay import Limits, Relay, Security
@@ -136,3 +140,19 @@ def test_limits_hold_for_the_domain_named_else_for_every_domain_else_there_are_n
 
 def test_a_relay_can_be_a_key() -> None:
     assert len({Relay.from_url("smtps://h"), Relay.from_url("smtps://h"), Relay.from_url("smtps://i")}) == 2
+
+
+SCHEMES = st.sampled_from(["", "smtp://", "smtps://", "smtp+starttls://", "smtp+plain://", "sendmail://", "http://"])
+USERS = st.one_of(st.just(""), st.builds(lambda user, secret: f"{user}:SECRET{secret}@", st.text(), st.text()))
+
+
+@given(SCHEMES, USERS, st.one_of(st.text(), st.sampled_from(["h", "h:25", "[::1]:25", "/usr/sbin/sendmail"])))
+def test_any_text_is_a_relay_or_refused_and_not_shown(scheme: str, user: str, rest: str) -> None:
+    try:
+        relay = Relay.from_url(scheme + user + rest)
+    except InvalidSettings as error:
+        told = str(error)
+    else:
+        # With a slash before it, it is no password, but a part of what is shown.
+        told = repr(replace(relay, host="", user="", program=()))
+    assert "SECRET" not in told

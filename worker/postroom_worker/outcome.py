@@ -32,6 +32,7 @@ class Phase(StrEnum):
 class Silence(StrEnum):
     """What was met in place of a reply."""
 
+    NO_HOST = "no-host"
     NO_CONNECTION = "no-connection"
     NOT_OFFERED = "not-offered"
     TLS_ERROR = "tls-error"

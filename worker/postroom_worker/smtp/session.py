@@ -215,8 +215,9 @@ class Session:
             reply = self.read(Phase.AUTH)
         except SessionFailed as failed:
             raise SessionFailed(Phase.AUTH, failed.answer.met) from None
+        response = line.split(" ", 2)[2] if line.count(" ") > 1 else line
         # By its beginning: what it repeats may be cut.
-        beginnings = [each[:_SECRET_SHOWN_BY] for each in (line.rpartition(" ")[2], secret) if each]
+        beginnings = [each[:_SECRET_SHOWN_BY] for each in (response, secret) if each]
         return Reply(reply.code, "", reply.enhanced) if any(each in reply.text for each in beginnings) else reply
 
     @property
@@ -294,7 +295,8 @@ def _tls(manner: Manner) -> ssl.SSLContext:
 
 def _silence(phase: Phase, error: Exception) -> Silence:
     if phase is Phase.CONNECT:
-        return Silence.NO_CONNECTION
+        is_unknown = isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME
+        return Silence.NO_HOST if is_unknown else Silence.NO_CONNECTION
     return Silence.TIMEOUT if isinstance(error, TimeoutError) else Silence.CONNECTION_LOST
 
 
