@@ -112,7 +112,12 @@ def test_a_relay_paused_by_an_operator_is_left_alone_until_it_is_resumed(redis_u
         assert here.standing().why == "they move house"
         here.ledger.relays.resume("default")
         here.office.breakers["default"]._asked_s = float("-inf")
-        wait_until(lambda: (deliver_due(here), receipt.status().state is LetterState.SENT)[1], "it is sent")
+
+        def is_sent() -> bool:
+            deliver_due(here)
+            return receipt.status().state is LetterState.SENT
+
+        wait_until(is_sent, "it is sent")
 
 
 # --- refusals about us ------------------------------------------------------------------------------------------------
