@@ -1,0 +1,103 @@
+"""What durable means: on disk before `send_letter` returns, where that is asked for; and room left for outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from house import Desk, desk
+from postroom import LedgerUnavailable, Letter, LetterState, Postroom
+from postroom_worker.dev.server import Server, server
+from scripted_relay import scripted_relay
+
+SYNCED = {"POSTROOM_DURABILITY": "synced"}
+
+
+@pytest.fixture(scope="module")
+def with_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with an append-only file."""
+    with server(tmp_path_factory.mktemp("redis"), "--appendonly", "yes", "--appendfsync", "always") as running:
+        yield running
+
+
+def asked(here: Desk) -> int:
+    """How often Redis was asked whether what was written is on its disk."""
+    commands: dict[str, Any] = here.ledger.redis.info("commandstats")
+    return int(commands.get("cmdstat_waitaof", {}).get("calls", 0))
+
+
+def test_a_letter_is_on_disk_when_it_is_accepted(with_file: Server) -> None:
+    with desk(with_file.url, "smtp://127.0.0.1:1", **SYNCED) as here:
+        before = asked(here)
+        here.accept("ann@example.com")
+        assert asked(here) > before
+
+
+def test_so_are_many_in_one_round_trip_also_when_redis_forgot_the_script(with_file: Server) -> None:
+    with desk(with_file.url, "smtp://127.0.0.1:1", **SYNCED) as here:
+        here.ledger.redis.script_flush()
+        before = asked(here)
+        letters = [Letter(f"a-{each}@example.com", "hi", settings=here.office.settings) for each in range(5)]
+        client = Postroom(here.office.settings, ledger=here.ledger)
+        assert len(client.send_letters(letters)) == 5
+        assert asked(here) - before in (1, 2)  # twice where a script had to be sent in whole
+
+
+@pytest.mark.parametrize("policy", ["hold", "resend"])
+def test_a_window_of_a_letter_that_must_not_be_doubled_is_on_disk_before_it_opens(
+    policy: str, with_file: Server
+) -> None:
+    with scripted_relay() as relay, desk(with_file.url, relay.url, **SYNCED) as here:
+        receipt = here.accept("ann@example.com", on_uncertain=policy)
+        before = asked(here)
+        assert here.deliver(receipt).state is LetterState.SENT
+        assert (asked(here) > before) == (policy == "hold")
+
+
+def test_nothing_is_promised_that_redis_cannot_keep(redis_url: str) -> None:
+    """This server has no append-only file."""
+    with desk(redis_url, "smtp://127.0.0.1:1", **SYNCED) as here, pytest.raises(LedgerUnavailable, match="appendonly"):
+        here.accept("ann@example.com")
+
+
+def test_replicas_that_are_not_there_are_missed(with_file: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("postroom.ledger.durability._WAIT_MS", 100)
+    settings = SYNCED | {"POSTROOM_REPLICAS": "1"}
+    with desk(with_file.url, "smtp://127.0.0.1:1", **settings) as here:
+        letter = Letter("ann@example.com", "hi", settings=here.office.settings)
+        client = Postroom(here.office.settings, ledger=here.ledger)
+        with pytest.raises(LedgerUnavailable, match="on 0 of 1 replicas") as refused:
+            client.send(letter)
+        assert refused.value.letter_id == letter.id, "it may have been accepted: it names what to send again"
+
+
+def test_new_letters_are_refused_before_redis_is_full_and_outcomes_are_recorded(tmp_path: Path) -> None:
+    with (
+        server(tmp_path, "--maxmemory", "20mb", "--appendonly", "no") as small,
+        scripted_relay() as relay,
+        desk(small.url, relay.url) as here,
+        Redis.from_url(small.url) as redis,
+    ):
+        receipt = here.accept("ann@example.com")
+        for number in count():
+            memory = redis.info("memory")
+            if memory["used_memory"] > 0.86 * memory["maxmemory"]:
+                break
+            redis.set(f"somebody else's {number}", bytes(100_000))
+        here.ledger.room._asked_s = float("-inf")
+        with pytest.raises(LedgerUnavailable, match="POSTROOM_MEMORY_PART"):
+            here.accept("ben@example.com")
+        assert here.deliver(receipt).state is LetterState.SENT
+        redis.delete(*redis.keys("somebody else's *"))
+        here.ledger.room._asked_s = float("-inf")
+        here.accept("ben@example.com")
+
+
+def test_a_redis_without_a_limit_is_never_full(redis_url: str) -> None:
+    with desk(redis_url, "smtp://127.0.0.1:1", POSTROOM_MEMORY_PART="0.000001") as here:
+        here.accept("ann@example.com")
