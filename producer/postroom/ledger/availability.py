@@ -34,6 +34,9 @@ def available(letter_id: str | None = None) -> Iterator[None]:
     """
     try:
         yield
+    except LedgerUnavailable as error:
+        error.letter_id = error.letter_id or letter_id
+        raise
     except RedisError as error:
         alert = _alert(error)
         about = f"; letter {letter_id} may have been accepted, and sending it again under its id is safe"
