@@ -116,22 +116,24 @@ def test_a_sender_that_is_interrupted_leaves_no_half_letter_and_no_answer_to_the
     assert ended_well(in_child(lambda: send_and_be_interrupted(here.postroom)))
     found = subjects(here)
     assert [each for each in found if each.startswith("after")] == sorted(f"after {number}" for number in range(20))
-    assert len(found) > 20
 
 
 def send_and_be_interrupted(postroom: Postroom) -> None:
     """Send letters, and be interrupted at any moment, as by Ctrl-C; then send some in peace."""
     chance, interrupted = Random(1), 0
     signal.signal(signal.SIGALRM, signal.default_int_handler)
+    began_s = clock.steady_s()
+    send_and_read_back(postroom, "in peace", 1)
+    longest_s = 4 * (clock.steady_s() - began_s)
     for number in range(100):
         try:
-            signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.001, 0.02))
+            signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.0005, longest_s))
             send_and_read_back(postroom, f"interrupted {number}", 1)
         except KeyboardInterrupt:
             interrupted += 1
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
-    assert 10 < interrupted < 100
+    assert interrupted > 10
     send_and_read_back(postroom, "after", 20)
 
 
