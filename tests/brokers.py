@@ -22,8 +22,7 @@ from urllib.request import Request, urlopen
 from kombu import Connection
 from redis import Redis
 
-from postroom.bell import publisher
-from postroom.broker import BULK_QUEUE, QUEUE
+from postroom.broker import BULK_QUEUE, QUEUE, celery_settings
 from postroom_worker.dev.server import dying_with_parent, wait_until
 
 QUEUES = (QUEUE, BULK_QUEUE)
@@ -91,7 +90,7 @@ class OverRabbitMQ:
     @contextmanager
     def _queues(self) -> Iterator[list[Any]]:
         with Connection(self.url) as connection:
-            yield [queue.bind(connection.default_channel) for queue in publisher(self.url).amqp.queues.values()]
+            yield [queue.bind(connection.default_channel) for queue in celery_settings(self.url, 5)["task_queues"]]
 
     def drop_connections(self) -> None:
         """Have the server end all connections."""

@@ -200,7 +200,7 @@ def test_a_letter_that_came_over_the_queue_outlives_the_ledgers_absence_and_its_
         wait_until(lambda: " ready." in worker.log.read_text(), "it is ready")
         ledger.kill()
         letter = {"schema": 1, "to": "ann@example.com", "message": "hi"}
-        publisher(here.broker.url).send_task(ACCEPT, args=[letter], queue=QUEUE)
+        publisher(here.broker.url, 5).send_task(ACCEPT, args=[letter], queue=QUEUE)
         wait_until(lambda: "over the queue waits" in worker.log.read_text(), "it has the letter")
         for child in children(worker):
             os.kill(child, signal.SIGKILL)
