@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import os
+import random
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,9 +22,8 @@ from urllib.request import Request, urlopen
 from kombu import Connection
 from redis import Redis
 
-from postroom.bell import publisher
-from postroom.broker import BULK_QUEUE, QUEUE
-from postroom_worker.dev.server import dying_with_parent, free_port, wait_until
+from postroom.broker import BULK_QUEUE, QUEUE, celery_settings
+from postroom_worker.dev.server import dying_with_parent, wait_until
 
 QUEUES = (QUEUE, BULK_QUEUE)
 _PROGRAM = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
@@ -89,7 +90,7 @@ class OverRabbitMQ:
     @contextmanager
     def _queues(self) -> Iterator[list[Any]]:
         with Connection(self.url) as connection:
-            yield [queue.bind(connection.default_channel) for queue in publisher(self.url).amqp.queues.values()]
+            yield [queue.bind(connection.default_channel) for queue in celery_settings(self.url, 5)["task_queues"]]
 
     def drop_connections(self) -> None:
         """Have the server end all connections."""
@@ -135,6 +136,12 @@ class RabbitMQ:
             )
         wait_until(self._answers, f"RabbitMQ answers; its log is {self.folder / 'server.log'}", _START_S)
 
+    def stop(self) -> None:
+        """Stop it, in order: killed, it does not find again what queues it made in the seconds before."""
+        assert self.process
+        self.process.terminate()
+        self.process.wait(_START_S)
+
     def kill(self) -> None:
         """Stop it as kill -9 does."""
         if self.process:
@@ -154,6 +161,16 @@ class RabbitMQ:
         return True
 
 
+def _free_ports(number: int) -> list[int]:
+    """Return free ports that the system gives to nobody by itself: the server listens only seconds later."""
+    found = []
+    for port in random.sample(range(20_000, 32_000), 100):
+        with socket.socket() as sock, suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            found.append(port)
+    return found[:number]
+
+
 def why_no_rabbitmq() -> str:
     """Return why there can be no server here; empty when there can."""
     return "" if _PROGRAM.exists() and shutil.which("epmd") else "needs Debian's package rabbitmq-server"
@@ -167,7 +184,7 @@ def rabbitmq(folder: Path) -> Iterator[RabbitMQ]:
         folder: for its data, log and configuration.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    port, api_port, node_port, names_port = (free_port() for _ in range(4))
+    port, api_port, node_port, names_port = _free_ports(4)
     (folder / "plugins").write_text("[rabbitmq_management].\n")
     (folder / "rabbitmq.conf").write_text(
         f"listeners.tcp.1 = 127.0.0.1:{port}\n"

@@ -10,7 +10,7 @@ from typing import Any
 
 from amqp.exceptions import AMQPError
 from celery import Celery
-from kombu import Queue
+from kombu import Queue, pools
 from kombu.exceptions import OperationalError
 
 from postroom import broker
@@ -38,9 +38,16 @@ def publisher(url: str, timeout_s: float) -> Celery:
     return app
 
 
-# A child of fork() opens connections of its own: two processes on one are garbage to RabbitMQ.
+def _forget_connections() -> None:
+    """Have a child of fork() open connections of its own: two processes that write to one are garbage to RabbitMQ."""
+    publisher.cache_clear()
+    # Celery's apps of one URL share what kombu holds for the whole process.
+    pools.producers.clear()
+    pools.connections.clear()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=publisher.cache_clear)
+    os.register_at_fork(after_in_child=_forget_connections)
 
 
 class Bells:

@@ -30,7 +30,9 @@ class Settings:
     redis_url: str = _secret(
         "redis://localhost:6379/0", "The ledger's Redis: `redis://`, `rediss://` or `unix://PATH?db=0`."
     )
-    broker_url: str = _secret("", "Celery's broker; empty means the ledger's Redis.")
+    broker_url: str = _secret(
+        "", "Celery's broker: another Redis, or RabbitMQ as `amqp://` or `amqps://`; empty means the ledger's Redis."
+    )
     durability: str = _setting(
         "",
         '`synced` waits, when a letter is accepted and before the window of one with `on_uncertain="hold"` opens, '

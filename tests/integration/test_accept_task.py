@@ -50,7 +50,7 @@ MALFORMED = {
 
 def publish(house: House, letter: Any, task_id: str | None = None) -> None:
     """Do what an application without the library does."""
-    publisher(house.postroom.settings.broker).send_task(ACCEPT, args=[letter], queue=QUEUE, task_id=task_id)
+    publisher(house.postroom.settings.broker, 5).send_task(ACCEPT, args=[letter], queue=QUEUE, task_id=task_id)
 
 
 def find(house: House, *states: LetterState) -> Iterator[LetterStatus]:

@@ -124,7 +124,7 @@ def test_what_was_dropped_does_not_come_back_to_the_next_worker(new_house: NewHo
 
 
 def test_arguments_of_a_newer_producer_do_not_lose_a_letter(shared: House) -> None:
-    send = publisher(shared.postroom.settings.broker).send_task
+    send = publisher(shared.postroom.settings.broker, 5).send_task
     send(ACCEPT, args=[{"schema": 1, "to": "new@example.com", "message": "hi"}], kwargs={"trace": 1}, queue=QUEUE)
     rejected = wait_until(
         lambda: [

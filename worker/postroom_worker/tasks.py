@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,6 +22,8 @@ from postroom_worker.delivery import deliver
 from postroom_worker.office import office
 from postroom_worker.outbox import Delivered
 from postroom_worker.stopping import is_stopping
+
+log = logging.getLogger("postroom")
 
 _AWAY_S = 1.0
 
@@ -51,6 +54,7 @@ def accept(self: Task[..., str], *letters: Any, **unknown: Any) -> str:
             # Not put back each time: RabbitMQ drops what comes back too often, 20 times by default.
             if is_stopping():
                 raise Reject(str(error), requeue=True) from None
+            log.warning("a letter that came over the queue waits: %s", error)
             clock.pause(_AWAY_S)
 
 
