@@ -46,7 +46,7 @@ TELL = {
 def list_letters(desk: Desk, /, limit: int, as_json: bool, **options: Any) -> None:
     """List letters, those first that may need you.
 
-    A filter other than --state looks at every letter of the states, some 50,000 a second: name the states.
+    A filter other than --state looks at every letter of the states, tens of thousands a second: name the states.
     """
     asked = query(options, TELL)
     letters = filter(asked.is_met_by, _found(desk.ledger, asked.states))

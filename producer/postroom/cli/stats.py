@@ -44,7 +44,7 @@ def stats(desk: Desk, /, shape: bool, everything: bool, top: int, as_json: bool,
     By state, by what was said last, by reply code, by recipient domain.
 
     How many are in each state is known at once. What is said about them is counted in a sample of those that wait, are
-    held or failed; with --all, or a filter other than --state, in all of them, some 50,000 a second.
+    held or failed; with --all, or a filter other than --state, in all of them, tens of thousands a second.
     """
     asked = query(options, _WAITING if shape else LetterState)
     with output.console(stderr=True).status("counting"):

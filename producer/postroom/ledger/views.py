@@ -13,11 +13,16 @@ from postroom.errors import UnknownLetter
 from postroom.ledger.availability import available
 from postroom.ledger.connection import FOREVER_MS
 from postroom.ledger.record import Account, LetterStatus, Recipients, RecipientStatus, decode_recipients, text
+from postroom.ledger.scripts import Call
 from postroom.ledger.transitions import Bell, Ledger
 from postroom.states import LetterState
 
 _FIELDS = ("state", "recipients", "attempts", "reason", "accepted_ms", "subject", "sender", "tags")
 _PAGE = 500
+
+_Row = Sequence[str]
+"""A letter's fields, in the order of `_FIELDS`; empty is one that it has not."""
+_packed = msgspec.msgpack.Decoder(list[list[str]])
 
 
 def status(ledger: Ledger, letter_id: str) -> LetterStatus:
@@ -50,9 +55,10 @@ def _found(ledger: Ledger, letter_ids: Sequence[str]) -> dict[str, LetterStatus]
         pipeline = ledger.redis.pipeline(transaction=False)
         for letter_id in letter_ids:
             pipeline.hmget(ledger.keys.letter(letter_id), *_FIELDS)
-        rows = {each: row for each, row in zip(letter_ids, pipeline.execute(), strict=True) if row[0] is not None}
+        found = [[text(field) for field in row] for row in pipeline.execute()]
+        rows = {each: row for each, row in zip(letter_ids, found, strict=True) if row[0]}
         for letter_id, row in rows.items():
-            pipeline.zscore(ledger.keys.index_of(letter_id, LetterState(text(row[0]))), letter_id)
+            pipeline.zscore(ledger.keys.index_of(letter_id, LetterState(row[0])), letter_id)
         scores = pipeline.execute()
     return {each: _status(each, row, score) for (each, row), score in zip(rows.items(), scores, strict=True)}
 
@@ -61,23 +67,23 @@ def _unknown(letter_id: str) -> UnknownLetter:
     return UnknownLetter(f"there is no letter {letter_id} in the ledger: it never was, or was forgotten")
 
 
-def _status(letter_id: str, row: list[bytes | None], score: float | None) -> LetterStatus:
-    state, recipients, attempts, reason, accepted_ms, subject, sender, tags = (each or b"" for each in row)
-    due = state.decode() in (LetterState.DEFERRED, LetterState.SCHEDULED) and score is not None
+def _status(letter_id: str, row: _Row, score: float | None) -> LetterStatus:
+    state, recipients, attempts, reason, accepted_ms, subject, sender, tags = row
+    due = state in (LetterState.DEFERRED, LetterState.SCHEDULED) and score is not None
     return LetterStatus(
         id=letter_id,
-        state=LetterState(state.decode()),
+        state=LetterState(state),
         recipients={
             each.address: RecipientStatus(each.state, each.reply, each.attempts)
             for each in decode_recipients(recipients)
         },
         attempts=int(attempts or 0),
         next_attempt_at=score / 1000 if due and score is not None else None,
-        reason=reason.decode(),
+        reason=reason,
         accepted_at=int(accepted_ms or 0) / 1000,
-        subject=subject.decode(),
-        sender=sender.decode(),
-        tags=tuple(tags.decode().split()),
+        subject=subject,
+        sender=sender,
+        tags=tuple(tags.split()),
     )
 
 
@@ -235,14 +241,19 @@ def scan(ledger: Ledger, state: LetterState) -> Iterator[LetterStatus]:
 
 def _still(ledger: Ledger, state: LetterState, page: Any) -> Iterator[LetterStatus]:
     """The letters of a page of a state's index that are still in it."""
+    scores = {text(letter_id): score for letter_id, score in page}
+    for (letter_id, score), row in zip(scores.items(), _rows(ledger, list(scores)), strict=True):
+        if row[0] == state:
+            yield _status(letter_id, row, score)
+
+
+def _rows(ledger: Ledger, letter_ids: Sequence[str]) -> Sequence[_Row]:
+    """The fields of each of these letters of one partition."""
+    if not letter_ids:
+        return ()
     with available():
-        pipeline = ledger.redis.pipeline(transaction=False)
-        for letter_id, _ in page:
-            pipeline.hmget(ledger.keys.letter(text(letter_id)), *_FIELDS)
-        rows = pipeline.execute()
-    for (letter_id, score), row in zip(page, rows, strict=True):
-        if text(row[0]) == state:
-            yield _status(text(letter_id), row, score)
+        packed = ledger.scripts.run(Call("look", [ledger.keys.letter(each) for each in letter_ids], _FIELDS))
+    return _packed.decode(packed)
 
 
 def counts(ledger: Ledger) -> dict[LetterState, int]:
