@@ -166,7 +166,7 @@ class _Run:
     def _hear(self, word: str) -> None:
         assert self.client.stdout
         if self.client.stdout.readline().strip() != word:
-            raise self._failed(f"its client ended before it was {word}")
+            raise self._failed(f"its client ended, or its time was over, before it was {word}")
 
     def _check(self, total: int) -> None:
         expected = total if self.row.table.delivers else 0

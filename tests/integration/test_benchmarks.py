@@ -31,7 +31,7 @@ def ran(tmp_path: Path, *options: str) -> tuple[str, dict[str, Any]]:
     """Run the benchmarks once, with the null server in Python, and return what they print and what they keep."""
     kept = tmp_path / "run.json"
     command = [sys.executable, str(BENCHMARKS / "run.py"), "--turns=1", "--python-sink", f"--json={kept}", *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
     return done.stdout, json.loads(kept.read_text())
 
@@ -60,6 +60,15 @@ def test_a_row_that_lacks_something_is_left_out_and_says_what(tmp_path: Path) ->
     results = Results([row], {row.name: []}, {})
     results.take_turn(lambda row: measure(row, 5, tmp_path, python_sink=True, limit_s=5))
     assert "| lacking | who lacks | left out: this Postroom has no setting POSTROOM_NONE | " in tables(results)
+
+
+def test_a_row_fails_when_other_letters_arrive_than_it_was_to_send(tmp_path: Path) -> None:
+    from measure import Failed, measure
+    from rows import Row, Table
+
+    row = Row("eager", Table("Nothing", delivers=False), "who sends all the same", "python smtplib_kept.py")
+    with pytest.raises(Failed, match="0 letters had to arrive, and 7 did"):
+        measure(row, 5, tmp_path, python_sink=True, limit_s=30)
 
 
 def test_the_null_server_counts_what_it_takes_and_nothing_else(tmp_path: Path) -> None:
