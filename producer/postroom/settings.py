@@ -36,8 +36,8 @@ class Settings:
     durability: str = _setting(
         "",
         '`synced` waits, when a letter is accepted and before the window of one with `on_uncertain="hold"` opens, '
-        "until it is on Redis's disk (WAITAOF: Redis 7.2 or later with an append-only file, or Valkey; that takes up to "
-        "a second with `appendfsync everysec`, with `always` it is done at once); empty waits for nothing.",
+        "until it is on Redis's disk (WAITAOF: Redis 7.2 or later with an append-only file, or Valkey; with "
+        "`appendfsync everysec` that takes up to a second, with `always` it is done at once); empty waits for nothing.",
     )
     replicas: int = _setting(0, "With `synced`: how many replicas have to have it on disk, too.")
     memory_part: float = _setting(
