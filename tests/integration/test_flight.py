@@ -125,7 +125,7 @@ def test_what_goes_over_the_wire_with_chunking() -> None:
             [f"MAIL FROM:<from-{n}@example.org> SIZE={size}", f"RCPT TO:<to-{n}@example.com>"] for n in range(3)
         ]
         last = f"BDAT {size} LAST"
-        first = [*transaction[0], "BDAT 0", last]
+        first = [*transaction[0], "BDAT 1", f"BDAT {size - 1} LAST"]
         assert relay.commands[1:] == [*first, *transaction[1], last, "RSET", *transaction[2], last]
     assert [taken.content for taken in relay.taken] == [each.content[0] for each in letters], "no dot is doubled"
 
@@ -386,15 +386,30 @@ def test_what_came_before_the_first_letter_is_nobodys(offers: list[str]) -> None
 # --- chunks -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("step", ["bdat", "unread"])
 @pytest.mark.parametrize("reply", ["500 what?", "502 5.5.1 not here", "503 5.5.1 no", "554 5.5.1 no"])
-def test_a_relay_that_does_not_know_the_chunks_that_it_offered_gets_data(reply: str) -> None:
+def test_a_relay_that_does_not_know_the_chunks_that_it_offered_gets_data(step: str, reply: str) -> None:
     letters = [letter(number) for number in range(4)]
-    with scripted_relay({"bdat": say(reply)}, offers=CHUNKED) as relay, client(relay) as us:
+    with scripted_relay({step: say(reply)}, offers=CHUNKED) as relay, client(relay) as us:
         assert us.outcomes(letters) == [ACCEPTED] * 4
         assert us.session.letters == 4, "it is tried again at no cost"
-        assert [each for each in relay.commands if each.startswith("BDAT")] == ["BDAT 0"], "and remembered"
+        assert [each for each in relay.commands if each.startswith("BDAT")] == ["BDAT 1"], "and remembered"
         assert len(relay.taken) == 4
         assert us.session.is_usable
+
+
+def test_no_content_is_taken_for_commands_by_a_relay_that_does_not_know_its_chunks() -> None:
+    smuggled = Submission(letter(0).envelope, [b"MAIL FROM:<eve@example.com>\r\nRCPT TO:<cat@example.com>\r\nDATA\r\n"])
+    with scripted_relay({"unread": say("500 what?")}, offers=CHUNKED) as relay, client(relay) as us:
+        assert us.outcomes([smuggled, letter(1)]) == [ACCEPTED] * 2
+        assert not any("eve" in each or "cat" in each for each in relay.commands)
+
+
+def test_a_relay_that_refused_everybody_and_does_not_know_its_chunks_stays_in_step() -> None:
+    script = {"unread": say("500 what?"), "rcpt": for_letter(0, say("550 5.1.1 nobody"))}
+    with scripted_relay(script, offers=CHUNKED) as relay, client(relay) as us:
+        assert us.outcomes([letter(0), letter(1), letter(2)]) == [REFUSED, ACCEPTED, ACCEPTED]
+        assert len(relay.sessions) == 1
 
 
 @pytest.mark.parametrize("chunk", [1, 2])

@@ -103,6 +103,8 @@ class Plan:
     offers: Sequence[str]
     splits: bool
     holds: bool
+    knows_bdat: bool
+    """False for a relay that takes chunks for commands, whatever it offers."""
     first: int
     """How many letters go with the first call."""
 
@@ -138,6 +140,7 @@ def plans(draw: st.DrawFn) -> Plan:
         offers=draw(st.sampled_from(ways)),
         splits=splits,
         holds=not splits and draw(st.booleans()),
+        knows_bdat=draw(st.integers(0, 9)) > 0,
         first=draw(st.integers(0, count)),
     )
 
@@ -147,7 +150,8 @@ def plans(draw: st.DrawFn) -> Plan:
 def test_whatever_a_relay_does_each_letter_has_its_own_answers(plan: Plan, odd: Odd) -> None:
     assume(not (plan.splits and "stray" in odd["content"].values()))
     letters = plan.letters
-    with scripted_relay(script_of(odd), offers=plan.offers, splits=plan.splits, holds=plan.holds) as relay:
+    script = script_of(odd) if plan.knows_bdat else {**script_of(odd), "unread": named("502 5.5.1 what?")}
+    with scripted_relay(script, offers=plan.offers, splits=plan.splits, holds=plan.holds) as relay:
         found, is_usable, allowed = submit(relay, letters, plan)
     assert [each for each, _ in found] == letters[: len(found)], "in order"
     assert len(found) == len(letters) or not is_usable

@@ -53,10 +53,19 @@ def split(chunks: Iterable[bytes]) -> tuple[list[bytes], bytes]:
     return written[:-1], written[-1]
 
 
-def pieces(chunks: Sequence[bytes]) -> tuple[list[bytes], bytes]:
-    """Return the chunks of BDAT that are written before the window, and the last one."""
+def first(chunks: Iterable[bytes]) -> bytes:
+    """Return the first octet."""
+    return next(filter(None, chunks), b"")[:1]
+
+
+def pieces(chunks: Sequence[bytes], *, begun: int) -> tuple[list[bytes], bytes]:
+    """Return the chunks of BDAT that are written before the window, and the last one.
+
+    Args:
+        chunks: the message.
+        begun: how many octets of it have been written already.
+    """
     whole = memoryview(ended(chunks))
-    last = max(0, len(whole) - TAIL_OCTETS)
-    return [bytes(whole[at : min(at + _PIECE_OCTETS, last)]) for at in range(0, last, _PIECE_OCTETS)], bytes(
-        whole[last:]
-    )
+    last = max(begun, len(whole) - TAIL_OCTETS)
+    head = [bytes(whole[at : min(at + _PIECE_OCTETS, last)]) for at in range(begun, last, _PIECE_OCTETS)]
+    return head, bytes(whole[last:])

@@ -79,7 +79,7 @@ def worded(submission: Submission, features: Mapping[str, str]) -> Wording:
         options.add("dsn")
     has_reports = "dsn" in options
     rcpts = [command(f"RCPT TO:<{path}>{_reports(envelope, path) if has_reports else ''}") for path in paths]
-    has_chunks = "chunking" in features and "pipelining" in features
+    has_chunks = size > 0 and "chunking" in features and "pipelining" in features
     return Wording(paths, [command(mail), *rcpts], frozenset(options), lacking, has_chunks)
 
 

@@ -107,11 +107,14 @@ class Transaction:
 
     @property
     def group(self) -> list[bytes]:
-        """Its commands up to the content; an empty chunk asks first whether BDAT is understood at all.
+        """Its commands up to the content; with BDAT the first chunk, of one octet.
 
-        A relay that offers BDAT and does not know it would take the content for commands.
+        A relay that offers BDAT and does not know it would take the content for commands; one octet is none. (An empty
+        chunk would ask the same, but Postfix refuses it.)
         """
-        return [*self.wording.commands, b"BDAT 0\r\n" if self.wording.has_chunks else b"DATA\r\n"]
+        if self.wording.has_chunks:
+            return [*self.wording.commands, b"BDAT 1\r\n" + contents.first(self.submission.content)]
+        return [*self.wording.commands, b"DATA\r\n"]
 
     def begin(self, *, ahead: bool = False) -> None:
         """Note that it is about to be written."""
@@ -154,7 +157,7 @@ class Transaction:
             return True
         if self.wording.has_chunks and self._is_complete(replies) and self.accepted and replies[-1].code // 100 == 5:
             # Of the content it has seen nothing: what it does not take is BDAT.
-            self.session.features.pop("chunking")
+            self.session.features.pop("chunking", None)
             self.session.knows_bdat = False
             self.decide(Answer(Phase.DATA, Silence.MALFORMED, f"BDAT, which it offers, was answered {replies[-1]}"))
             return True
@@ -269,11 +272,15 @@ class Transaction:
             self.decide(Answer(Phase.DATA, replies[-1]))
             if replies[-1].code == 354:
                 self._leave_data()
-        if self.session.is_usable and (replies[-1].code == 421 or not self.session.is_alive()):
+        if self.session.is_usable and (replies[-1].code == 421 or not self._is_alive()):
             self.session.close()
             if self.is_ahead:
                 self.abandon(Answer(Phase.IDLE, Silence.CONNECTION_LOST, "the session ended, or was out of step"))
         self.is_ahead = False
+
+    def _is_alive(self) -> bool:
+        # Where BDAT is not known, the octet of its chunk stands before the first RSET, and makes it an unknown command.
+        return self.session.is_alive() or (self.wording.has_chunks and self.session.is_alive())
 
     def _leave_data(self) -> None:
         """Pipelined, and a lenient relay waits for content though nobody is to get any."""
@@ -298,7 +305,7 @@ class Transaction:
         self._write_end(tail + commands, len(tail))
 
     def _write_chunks(self, ask: Callable[[], None]) -> None:
-        head, tail = contents.pieces(self.submission.content)
+        head, tail = contents.pieces(self.submission.content, begun=1)
         for chunk in head:
             self._write(b"BDAT %d\r\n%b" % (len(chunk), chunk))
             reply = self.session.read(Phase.BODY)
