@@ -5,9 +5,10 @@ A script says what happens when a step is reached; steps it does not name go as 
     {"mail": say("421 4.3.2 bye"), "rcpt": [say("250 ok"), say("451 4.7.1 later")], "content": reset}
 
 Steps: ``connect``, ``ehlo``, ``helo``, ``starttls``, ``auth``, ``mail``, ``rcpt``, ``data``, ``unread`` (BDAT has come,
-and its chunk is taken for commands), ``bdat`` (a chunk has come that is not the last), ``body`` (the first octets of the
-content after DATA have come), ``content`` (its end has come, or the last chunk), ``rset``, ``noop``, ``quit``. Of a
-list, the first reaction is for the first time that a session reaches the step, and so on; the last one goes on for ever.
+and its chunk is taken for commands), ``bdat`` (a chunk has come that is not the last), ``body`` (the first octets of
+the content after DATA have come), ``content`` (its end has come, or the last chunk), ``rset``, ``noop``, ``quit``. Of a
+list, the first reaction is for the first time that a session reaches the step, and so on; the last one goes on for
+ever.
 """
 
 from __future__ import annotations

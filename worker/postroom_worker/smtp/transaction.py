@@ -228,7 +228,9 @@ class Transaction:
         Raises:
             SessionFailed: the session cannot go on, or is out of step.
         """
-        if self.is_ahead and (reply := read(Phase.IDLE)).code not in (250, 421):
+        if self.is_ahead and (reply := read(Phase.IDLE)).code != 250:
+            if reply.code == 421:
+                read(Phase.IDLE)  # it hangs up, or else this 421 was no answer to RSET
             raise SessionFailed(Phase.IDLE, Silence.MALFORMED, f"RSET was answered {reply}")
         for place in range(1 + len(self.wording.paths)):
             reply = read(self._phase(place))
