@@ -140,7 +140,10 @@ class Desk:
 
     def accept(self, to: AddressesInput, message: str | Part = "hi", **keywords: Any) -> Receipt:
         """Record a letter, ready to be claimed; no bell rings for it."""
-        letter = Letter(to, message, settings=self.office.settings, **keywords)
+        return self.record(Letter(to, message, settings=self.office.settings, **keywords))
+
+    def record(self, letter: Letter) -> Receipt:
+        """Record a letter that is made already: as `accept`."""
         new, contents = new_letter(letter, self.office.settings)
         self.ledger.contents.keep(letter.id, contents)
         assert self.ledger.accept(new) == "accepted"

@@ -58,7 +58,7 @@ def first(chunks: Iterable[bytes]) -> bytes:
     return next(filter(None, chunks), b"")[:1]
 
 
-def pieces(chunks: Sequence[bytes], *, begun: int) -> tuple[list[bytes], bytes]:
+def pieces(chunks: Sequence[bytes], *, begun: int) -> tuple[list[memoryview], bytes]:
     """Return the chunks of BDAT that are written before the window, and the last one.
 
     Args:
@@ -67,5 +67,5 @@ def pieces(chunks: Sequence[bytes], *, begun: int) -> tuple[list[bytes], bytes]:
     """
     whole = memoryview(ended(chunks))
     last = max(begun, len(whole) - TAIL_OCTETS)
-    head = [bytes(whole[at : min(at + _PIECE_OCTETS, last)]) for at in range(begun, last, _PIECE_OCTETS)]
+    head = [whole[at : min(at + _PIECE_OCTETS, last)] for at in range(begun, last, _PIECE_OCTETS)]
     return head, bytes(whole[last:])

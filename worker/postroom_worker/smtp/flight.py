@@ -49,8 +49,9 @@ def transmit(
         letters_max: how many to take.
 
     Raises:
-        Exception: what `enter_window` or `submissions` raised, after the session is closed. Nothing else is raised:
-            what goes wrong, with the relay or with us, is an answer.
+        Exception: what `enter_window` or `submissions` raised, after the session is closed; of what was taken and not
+            yielded by then, nothing is known. Nothing else is raised: what goes wrong, with the relay or with us, is an
+            answer.
     """
     flights = _Flights(session, enter_window)
     try:
@@ -61,7 +62,7 @@ def transmit(
     except BaseException:
         session.close()
         raise
-    if session.has_leftover:
+    if session.is_usable and session.has_leftover:
         session.close()
 
 
@@ -99,7 +100,7 @@ class _Flights:
         served = 0
         try:
             for transaction in self._submit(flight):
-                yield transaction.submission, {} if transaction.may_end is False else transaction.answers
+                yield transaction.result
                 served += 1
         except Exception as error:
             self._session.close()
@@ -108,7 +109,7 @@ class _Flights:
             log.exception("transactions with %s ended by a fault of ours", self._session.relay)
             for transaction in flight[served:]:
                 _fault(transaction, error)
-                yield transaction.submission, transaction.answers
+                yield transaction.result
 
     def _word(self, transaction: Transaction) -> None:
         try:

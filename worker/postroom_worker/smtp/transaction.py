@@ -17,7 +17,7 @@ from postroom_worker.smtp.submission import Answers, Submission, Wording, worded
 from postroom_worker.smtp.wire import SessionFailed
 
 BATCH_OCTETS = 4096
-"""Commands written before their replies are read: what a relay need not read before it answers is bounded."""
+"""Commands written before their replies are read."""
 _NOT_KNOWN = (500, 501, 502, 503, 504)
 _UNWORDED = Wording((), (), frozenset(), {}, has_chunks=False)
 
@@ -83,6 +83,11 @@ class Transaction:
     def is_taken(self) -> bool:
         """True when the relay has taken it, for whoever it accepted."""
         return bool(self.accepted) and _is_accepted(self.answers[self.accepted[0]])
+
+    @property
+    def result(self) -> tuple[Submission, Answers]:
+        """What the caller is told: no answers for a letter that was withheld."""
+        return self.submission, {} if self.may_end is False else self.answers
 
     def decide(self, answer: Answer) -> None:
         """Give this answer to everybody who has none yet."""
@@ -309,7 +314,7 @@ class Transaction:
     def _write_chunks(self, ask: Callable[[], None]) -> None:
         head, tail = contents.pieces(self.submission.content, begun=1)
         for chunk in head:
-            self._write(b"BDAT %d\r\n%b" % (len(chunk), chunk))
+            self._write(b"".join((b"BDAT %d\r\n" % len(chunk), chunk)))
             reply = self.session.read(Phase.BODY)
             if not reply.is_positive:
                 # No chunk follows one that was not taken: the letter is not accepted by halves (RFC 3030 §2).

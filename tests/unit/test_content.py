@@ -1,4 +1,4 @@
-"""Dot-stuffing (RFC 5321 §4.5.2): the content ends where it ends, wherever its chunks are cut."""
+"""The content on the wire: it ends where it ends, wherever its chunks are cut (RFC 5321 §4.5.2, RFC 3030)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from postroom_worker.smtp.content import stuffed
+from postroom_worker.smtp.content import TAIL_OCTETS, ended, first, pieces, split, stuffed
 
 LINES = st.lists(st.sampled_from(["", ".", "..", "a", ".a", "a.", "...\t", "\x00", "é"]), max_size=8)
 CONTENT = st.one_of(
@@ -72,3 +72,28 @@ def test_every_split_of_a_content_in_two_is_the_same(content: bytes) -> None:
 )
 def test_what_goes_over_the_wire(content: bytes, wire: bytes) -> None:
     assert b"".join(stuffed([content])) == wire
+
+
+@given(CONTENT, st.lists(st.integers(0, 1000), max_size=6))
+def test_what_is_written_before_the_window_and_the_end_are_the_whole(content: bytes, places: list[int]) -> None:
+    chunks = cut(content, places)
+    head, tail = split(chunks)
+    assert b"".join(head) + tail == b"".join(stuffed(chunks))
+    if content:
+        before, last = pieces(chunks, begun=1)
+        assert first(chunks) + b"".join(before) + last == ended(chunks)
+
+
+@pytest.mark.parametrize("size", [TAIL_OCTETS - 1, TAIL_OCTETS, TAIL_OCTETS + 1, TAIL_OCTETS + 2, 3 * 1024 * 1024])
+def test_the_last_piece_of_a_large_letter_is_small(size: int) -> None:
+    content = b"x" * (size - 2) + b"\r\n"
+    head, tail = pieces([content[:100], content[100:]], begun=1)
+    assert content[:1] + b"".join(head) + tail == content
+    assert len(tail) <= TAIL_OCTETS
+    assert all(0 < len(each) <= 1024 * 1024 for each in head)
+
+
+def test_a_last_line_gets_its_end_with_either_command() -> None:
+    assert ended([b"a", b"b"]) == b"ab\r\n"
+    assert ended([b"a\r", b"\n"]) == b"a\r\n"
+    assert ended([]) == b""
