@@ -5,9 +5,10 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
+import trustme
 
 from postroom.envelope import Envelope
 from postroom.settings import Settings
@@ -488,3 +489,16 @@ def test_long_replies_do_not_block_both_sides(offers: list[str]) -> None:
         for _, answers in us.transmit(letters):
             assert {outcome(each).outcome for each in answers.values()} == {ACCEPTED}
         assert len(relay.accepted) == 720
+
+
+@WAYS
+def test_letters_fly_encrypted_too(offers: list[str]) -> None:
+    authority = trustme.CA()
+    long = say("250 2.1.5 " + "x" * 1000)
+    letters = [letter(number, size=size) for number, size in enumerate([0, 30_000, 30_000, 0, 1_000_000, 0, 30_000])]
+    with scripted_relay({"mail": long, "rcpt": long}, offers=offers) as relay, authority.cert_pem.tempfile() as ca_file:
+        authority.issue_cert("127.0.0.1").configure_cert(relay.use_tls(implicit=True))
+        url = relay.url.replace("smtp:", "smtps:")
+        with Session(Relay.from_url(url), replace(MANNER, ca_file=ca_file)) as session:
+            assert Client(session).outcomes(letters) == [ACCEPTED] * 7
+    assert [taken.message for taken in relay.taken] == [each.content[0] for each in letters]
