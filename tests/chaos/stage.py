@@ -58,7 +58,10 @@ class Stage:
 
     def owner(self, session: Session) -> tuple[str, int] | None:
         """Return the worker, and the process of it, that is at the other end of a session."""
-        inode = _inode(session.sock.getpeername()[1])
+        try:
+            inode = _inode(session.sock.getpeername()[1])
+        except OSError:  # it has hung up
+            return None
         for name, worker in self.workers.items():
             for pid in children(worker):
                 if inode and inode in _sockets(pid):

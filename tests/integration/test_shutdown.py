@@ -1,4 +1,4 @@
-"""SIGTERM: the letter in hand is finished, the others are put back, and nothing is uncertain that need not be."""
+"""SIGTERM: the letters in flight are finished, the others are put back, and nothing is uncertain that need not be."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ def test_the_letters_behind_it_in_its_chunk_are_put_back_for_another_worker(new_
     go_on = Event()
     script: Script = {"content": [both(wait_for(go_on), say("250 2.0.0 taken")), say("250 2.0.0 taken")]}
     with scripted_relay(script) as relay:
-        here = new_house(POSTROOM_RELAY_URL=relay.url)
+        here = new_house(POSTROOM_RELAY_URL=relay.url, POSTROOM_SESSIONS="1")
         worker = here.worker("first", "--concurrency=1")
         receipts = here.postroom.send_letters(letters(here), chunk=LETTERS)
         stop(worker, relay, 1, go_on)
-        assert relay.accepted == {"bulk-0@example.com": 1}
+        assert 0 < relay.accepted.total() <= 16, "those in flight are finished"
         here.worker("second", "--concurrency=1")
         assert {each.wait().state for each in receipts} == {LetterState.SENT}
         assert relay.accepted == Counter(f"bulk-{number}@example.com" for number in range(LETTERS))
