@@ -101,11 +101,13 @@ class Bells:
                     producer=producer,
                     confirm_timeout=_CONFIRM_S,
                 )
-            except Exception as error:
+            except BaseException as error:
                 # After a failover kombu keeps a connection that refuses every write, or raises what no broker said
-                # (AttributeError): it is dropped, and the next bell connects anew.
+                # (AttributeError); after Ctrl-C one with an answer on its way: the next bell connects anew.
                 producer.connection.collect()
-                raise OperationalError(str(error)) from error
+                if isinstance(error, Exception):
+                    raise OperationalError(str(error)) from error
+                raise
 
     def probe(self, nonce: str, queue: str, timeout_s: float) -> None:
         """Publish the task of a probe, to see whether what is put on a queue is done: as `ring`.

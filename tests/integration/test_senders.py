@@ -16,12 +16,14 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from redis.connection import Connection
 
 from chaos.proxy import Proxy, proxy
 from house import House, NewHouse, house
 from postroom import LedgerUnavailable, Letter, PartlySent, Postroom, aio, sending
 from postroom.broker import BULK_QUEUE, QUEUE
 from postroom.ledger import views
+from postroom.sending import new_letter
 from postroom_worker.dev.server import Server
 
 FOREVER = 1000
@@ -118,6 +120,23 @@ def test_a_sender_that_is_interrupted_leaves_no_half_letter_and_no_answer_to_the
     assert ended_well(in_child(lambda: send_and_be_interrupted(here.postroom)))
     found = subjects(here)
     assert [each for each in found if each.startswith("after")] == sorted(f"after {number}" for number in range(20))
+
+
+@pytest.mark.parametrize("letters", [1, 2], ids=["alone", "in a chunk"])
+def test_an_answer_that_nobody_waited_for_is_not_the_next_ones(
+    letters: int, here: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = here.postroom.send(letter(here, "before"))
+
+    def interrupted(*_: object, **__: object) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    # The very moment that no timer hits: the question is on its way, and nobody reads the answer yet.
+    monkeypatch.setattr(Connection, "read_response", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        here.ledger.accept_all([new_letter(letter(here, "cut off"), here.postroom.settings)[0]] * letters)
+    assert before.status().subject == "before"
 
 
 def send_and_be_interrupted(postroom: Postroom) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from redis import Redis
+import sys
+from typing import Any
+
+from redis import ConnectionPool, Redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
@@ -19,18 +22,29 @@ _CONNECT_PART = 0.4
 FOREVER_MS = 10**14  # some three thousand years: a score that is never over, and still exact in a double
 
 
+class _Pool(ConnectionPool):
+    """Keeps connections for their next use, unless an answer may still be on its way to one."""
+
+    def release(self, connection: Any) -> None:
+        """Take a connection back. After Ctrl-C, or whatever else ends a program, the next one would read its answer."""
+        error = sys.exc_info()[1]
+        if error is not None and not isinstance(error, Exception):
+            connection.disconnect()
+        super().release(connection)
+
+
 def open_ledger(settings: Settings) -> Ledger:
     """Return the ledger that the settings name; connects at first use.
 
     A caller whose Redis is away learns of it within some ten seconds; of one that takes connections, and never answers,
-    after four times `redis_timeout_s`. Repeating a command whose answer was lost is
-    safe, since every script is idempotent.
+    after four times `redis_timeout_s`. Repeating a command whose answer was lost is safe, since every script is
+    idempotent.
 
     Raises:
         InvalidSettings: a setting cannot be read.
     """
     try:
-        redis = Redis.from_url(
+        pool = _Pool.from_url(
             settings.redis_url,
             socket_timeout=settings.redis_timeout_s,
             socket_connect_timeout=_CONNECT_PART * settings.redis_timeout_s,
@@ -47,7 +61,7 @@ def open_ledger(settings: Settings) -> Ledger:
     if settings.durability not in ("", "synced"):
         raise InvalidSettings("POSTROOM_DURABILITY has to be empty, or `synced`")
     return Ledger(
-        redis,
+        Redis.from_pool(pool),
         times(settings),
         memory_part=settings.memory_part,
         durability=Durability(settings.replicas) if settings.durability else None,
