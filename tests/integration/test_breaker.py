@@ -89,6 +89,22 @@ def test_a_prober_that_dies_leaves_the_probe_to_another(redis_url: str) -> None:
         wait_until(lambda: here.ledger.relays.knock("default", "another", 300, 1).state == "probe", "it is theirs")
 
 
+def test_a_probe_that_is_not_sent_after_all_does_not_stop_its_worker(redis_url: str) -> None:
+    """The letter that was to probe expired on the way, say: nothing is ever heard of it."""
+    settings = {"POSTROOM_LEASE_S": "0.3"}
+    with scripted_relay({"connect": BUSY}, {}) as relay, desk(redis_url, relay.url, **settings) as here:
+        receipt = here.accept("ann@example.com")
+        here.deliver(receipt)
+        half_open(here)
+        assert here.office.breakers["default"].look().state == "probe"
+
+        def is_sent() -> bool:
+            deliver_due(here)
+            return receipt.status().state is LetterState.SENT
+
+        wait_until(is_sent, "another letter of the same worker probes")
+
+
 def test_each_pause_in_a_row_is_longer_and_a_probe_that_is_served_ends_them(redis_url: str) -> None:
     with scripted_relay({"connect": BUSY}) as relay, desk(redis_url, relay.url) as here:
         for trips in (1, 2, 3):

@@ -150,7 +150,7 @@ def test_a_place_in_use_is_kept_beyond_its_lease(redis_url: str, tmp_path: Path)
     script = {"content": wait_for(go_on)}
     with limited(redis_url, tmp_path, "connections = 1", script, POSTROOM_LEASE_S="0.8") as (here, _):
         demand = [[Demand(here.ledger.keys.relay_sessions("default"), "places", 1, 1000)]]
-        with here.office.pool.session(here.office.relays[0]), here.office.leases.kept([]):
+        with here.office.pool.session(here.office.relays[0]), here.office.leases.kept([], lambda: None):
             ends = here.ledger.now_ms() + 2000
             while here.ledger.now_ms() < ends:
                 assert here.ledger.relays.admit(demand, "another", 800, bulk=[False])[0][0] > 0

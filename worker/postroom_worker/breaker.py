@@ -45,7 +45,8 @@ class Breaker:
         self._lock = Lock()
         self._asked_s = float("-inf")
         self._standing = Standing("closed")
-        self._is_probing = False
+        self._probing_until_s = 0.0
+        """When a probe of ours is another's, by the steady clock; 0 when there is none."""
         self._since_s = clock.steady_s()
         self._handed_over: Counter[str] = Counter()
 
@@ -63,7 +64,8 @@ class Breaker:
             left_ms = self._standing.left_ms - 1000 * passed_s
             if passed_s <= _FRESH_S or (self._standing.state == "open" and left_ms > 0):
                 return self._standing if self._standing.left_ms <= 0 else self._standing.later(left_ms)
-            nonce = self._nonce if may_probe and not self._is_probing else ""
+            # A letter that was to probe may not have been sent after all: like anybody else's, its probe has an end.
+            nonce = self._nonce if may_probe and clock.steady_s() >= self._probing_until_s else ""
             found = self._ledger.relays.knock(self.relay.name, nonce, self._probe_ms, self._rise_ms)
             if nonce or found.state != "half-open":
                 self._asked_s = clock.steady_s()  # who only looked may find that it is to probe
@@ -72,7 +74,7 @@ class Breaker:
                 # The probe may be over in no time: who waits for it asks again soon.
                 self._standing = replace(found, state="half-open", left_ms=int(1000 * self._backoff.first_s))
             if found.state == "probe":
-                self._is_probing = True
+                self._probing_until_s = clock.steady_s() + self._probe_ms / 1000
                 return found
             return self._standing
 
@@ -85,7 +87,7 @@ class Breaker:
         except LedgerUnavailable as error:
             log.warning("relay %s: others do not learn that it is down (%s)", self.relay, error)
         with self._lock:
-            self._is_probing = False
+            self._probing_until_s = 0.0
             self._asked_s = float("-inf")
         level = logging.ERROR if alert else logging.WARNING
         log.log(
@@ -97,7 +99,7 @@ class Breaker:
         """Take note that it answered as a relay does that serves us, for recipients at these domains."""
         with self._lock:
             self._handed_over.update(domains | {""})
-            was_probing, self._is_probing = self._is_probing, False
+            was_probing, self._probing_until_s = self._probing_until_s > 0, 0.0
         if was_probing:
             self._tell(lambda: self._ledger.relays.mend(self.relay.name, self._nonce, self._remember_ms()))
             log.info("relay %s serves again", self.relay)

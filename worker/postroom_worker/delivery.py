@@ -38,7 +38,7 @@ def deliver(office: Office, letter_ids: Sequence[str]) -> list[Delivered]:
     claims = office.ledger.claim(letter_ids, office.worker)
     outbox = Outbox(office)
     own = [each for each in claims if isinstance(each, Claim)]
-    with office.leases.kept(own):
+    with office.leases.kept(own, outbox.flush):
         parcels = [parcel for claim in own if (parcel := opened(office, claim, outbox))]
         while parcels:
             parcels = [left for each in sort(office, parcels, outbox) for left in send(office, *each, outbox)]

@@ -1,4 +1,7 @@
-"""Leases: while a letter is in hand its claim is renewed, so that only a dead worker's claim runs out."""
+"""Leases: while a letter is in hand its claim is renewed, so that only a dead worker's claim runs out.
+
+What has an end is recorded meanwhile: an outcome must not wait for a letter behind it that takes its time.
+"""
 
 from __future__ import annotations
 
@@ -37,20 +40,29 @@ class Leases:
         self._housekeeping = housekeeping
         self._changed = Condition()
         self._claims: dict[str, Claim] = {}
+        self._flushes: list[Callable[[], None]] = []
         self._thread: Thread | None = None
         os.register_at_fork(after_in_child=self._forget)
 
     @contextmanager
-    def kept(self, claims: Sequence[Claim]) -> Iterator[None]:
-        """Renew the claims as long as this lasts, or until each ends."""
+    def kept(self, claims: Sequence[Claim], flush: Callable[[], None]) -> Iterator[None]:
+        """Renew the claims as long as this lasts, or until each ends.
+
+        Args:
+            claims: which.
+            flush: called once a second or more often: it records those that have come to an end.
+        """
         with self._changed:
             self._claims |= {claim.nonce: claim for claim in claims}
+            self._flushes.append(flush)
             if self._thread is None:
                 self._thread = Thread(target=self._run, name="leases", daemon=True)
                 self._thread.start()
         try:
             yield
         finally:
+            with self._changed:
+                self._flushes.remove(flush)
             for claim in claims:
                 self.end(claim)
 
@@ -69,12 +81,15 @@ class Leases:
         while True:
             with self._changed:
                 self._changed.wait(min(self._every_s, _HOUSEKEEPING_S))
+                flushes = list(self._flushes)
             try:
                 if clock.steady_s() - renewed_s >= self._every_s:
                     renewed_s = clock.steady_s()
                     self._renew(self.in_hand())
                     self._keep()
                 self._housekeeping()
+                for flush in flushes:
+                    flush()
             except LedgerUnavailable as error:
                 log.warning("leases cannot be renewed (%s); trying again", error)
             except Exception:
@@ -89,4 +104,5 @@ class Leases:
     def _forget(self) -> None:
         self._changed = Condition()
         self._claims = {}
+        self._flushes = []
         self._thread = None

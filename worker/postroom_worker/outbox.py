@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 _WAIT_MAX_S = 5.0
 _TOGETHER_S = 0.1
-"""How long an outcome waits at most for others to be recorded with, while the next letter is on its way."""
+"""How long an outcome waits for others to be recorded with, if letters follow each other; `Leases` sees to the rest."""
 _LOOKS = 10
 
 
@@ -45,6 +45,7 @@ class Outbox:
     def __init__(self, office: Office) -> None:
         self._office = office
         self._lock = Lock()
+        self._flushing = Lock()
         self._waiting: list[tuple[Claim, Finish]] = []
         self._recorded_s = clock.steady_s()
         self.delivered: dict[str, Delivered] = {}
@@ -68,8 +69,9 @@ class Outbox:
         return self._record(windows)
 
     def flush(self) -> None:
-        """Record everything now."""
-        self._record(())
+        """Record everything now; what another thread is recording is recorded, too, when this returns."""
+        with self._flushing:
+            self._record(())
 
     def _record(self, windows: Sequence[Window]) -> list[bool]:
         with self._lock:
