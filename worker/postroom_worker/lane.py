@@ -110,7 +110,7 @@ class Lane:
                         ended_early = True
                         self._admitted.append(self._under_way.pop(submission))
                     else:
-                        self._answered(submission, answers)
+                        self._answered(submission, answers if served else _of_a_relay(answers))
                     served += 1
             for submission in [each for each, parcel in self._under_way.items() if not parcel.is_in_window]:
                 self._admitted.append(self._under_way.pop(submission))
@@ -255,6 +255,14 @@ def _popped(source: deque[Parcel], most: int) -> list[Parcel]:
         except IndexError:
             break
     return some
+
+
+def _of_a_relay(answers: Answers) -> Answers:
+    """Return the answers of a session's first letter: one that ends before it was never there for us."""
+    return {
+        path: Answer(Phase.CONNECT, each.met, each.detail) if each.phase is Phase.IDLE else each
+        for path, each in answers.items()
+    }
 
 
 def _is_session_end(answer: Answer) -> bool:

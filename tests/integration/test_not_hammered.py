@@ -1,0 +1,87 @@
+"""No relay is hammered: whatever it answers, what it hears from us in a while has a bound. The relay counts."""
+
+from __future__ import annotations
+
+import pytest
+
+from house import Desk, desk
+from postroom import LetterState, Receipt, clock
+from postroom_worker.delivery import deliver
+from scripted_relay import OFFERS, Reaction, both, close, say, scripted_relay
+
+LETTERS = 30
+A_WHILE_S = 0.5
+FIRST_S, MOST_S = 0.1, 0.2
+"""How long letters and relays are left alone, about: at first, and at most."""
+TIMES = 2 + A_WHILE_S / FIRST_S * 2
+"""How often that can be over in a while, jitter and all: a loop without a wait comes to hundreds."""
+WAITS = {
+    "POSTROOM_RETRY_FIRST_S": str(FIRST_S),
+    "POSTROOM_RETRY_MAX_S": str(MOST_S),
+    "POSTROOM_PAUSE_FIRST_S": str(FIRST_S),
+    "POSTROOM_PAUSE_MAX_S": str(MOST_S),
+}
+
+
+def busily(here: Desk) -> list[Receipt]:
+    """Deliver letters as they are due, for a while, without any pause of our own between two looks at the schedule."""
+    receipts = [here.accept(f"a-{number}@example.com") for number in range(LETTERS)]
+    deliver(here.office, [each.id for each in receipts])
+    began_s = clock.steady_s()
+    while clock.steady_s() - began_s < A_WHILE_S:
+        bells = here.ledger.release_due(100)
+        if bells:
+            deliver(here.office, [each.letter_id for each in bells])
+    return receipts
+
+
+HELLO = "250-relay.example.org\r\n250 PIPELINING"
+ENDS: dict[str, Reaction] = {
+    "hangs up": close,
+    "says 421 and hangs up": both(say("421 4.3.2 bye"), close),
+    "says more than it was asked": say("550 5.1.1 stray"),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_relay_that_greets_us_and_then_ends_every_session_is_left_alone(end: str, redis_url: str) -> None:
+    with scripted_relay({"ehlo": both(say(HELLO), ENDS[end])}) as relay, desk(redis_url, relay.url, **WAITS) as here:
+        receipts = busily(here)
+        assert 2 <= len(relay.sessions) <= TIMES
+        assert {each.status().attempts for each in receipts} == {0}, "it is the relay's fault"
+        assert here.standing().trips > 1
+
+
+@pytest.mark.parametrize(
+    ("step", "reply"), [("connect", "554 5.7.1 no service"), ("mail", "421 4.7.0 slow down"), ("rcpt", "421 4.3.2 bye")]
+)
+def test_a_relay_that_serves_nobody_hears_of_us_once_in_each_pause(step: str, reply: str, redis_url: str) -> None:
+    with scripted_relay({step: both(say(reply), close)}) as relay, desk(redis_url, relay.url, **WAITS) as here:
+        busily(here)
+        assert 2 <= len(relay.sessions) <= TIMES
+        assert relay.taken == []
+
+
+@pytest.mark.parametrize(
+    ("step", "reply"), [("rcpt", "452 4.5.3 too many"), ("data", "451 4.3.0 later"), ("content", "421 4.3.2 bye")]
+)
+def test_a_letter_that_is_always_deferred_is_tried_once_in_each_wait(step: str, reply: str, redis_url: str) -> None:
+    with scripted_relay({step: say(reply)}) as relay, desk(redis_url, relay.url, **WAITS) as here:
+        receipts = busily(here)
+        assert LETTERS < relay.verbs.count("MAIL") <= LETTERS * TIMES
+        assert relay.verbs.count("MAIL") == sum(each.status().attempts for each in receipts)
+
+
+def test_a_password_that_was_changed_is_not_tried_by_every_letter(redis_url: str) -> None:
+    """Many relays lock an account after a few wrong passwords."""
+    with (
+        scripted_relay(offers=[*OFFERS, "AUTH PLAIN"], credentials=("us", "of today")) as relay,
+        desk(redis_url, f"smtp://us:of%20yesterday@127.0.0.1:{relay.port}", **WAITS) as here,
+    ):
+        receipts = busily(here)
+        assert 2 <= relay.verbs.count("AUTH") <= TIMES
+        assert "MAIL" not in relay.verbs
+        assert {(each.status().state, each.status().attempts) for each in receipts} <= {
+            (LetterState.DEFERRED, 0),
+            (LetterState.QUEUED, 0),
+        }
