@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from kombu import Connection
 
 from house import NewHouse, desk
 from postroom import LetterState, NewerSchema, letter_json, operate
@@ -35,7 +37,9 @@ def test_a_letter_on_the_queue_waits_for_a_newer_worker(
     with pytest.raises(NewerSchema):
         accept_letter(older, here.postroom.bells, letter, "message-1")
     assert "the letter is of schema 99, newer than 1: it is left for newer workers" in caplog.text
-    assert here.ledger.redis.llen(f"{QUEUE}.schema-{NEWER}") == 1
+    with Connection(here.broker.url) as connection:
+        channel: Any = connection.default_channel
+        assert channel.queue_declare(f"{QUEUE}.schema-{NEWER}", passive=True).message_count == 1
     assert sum(views.counts(here.ledger).values()) == 0
 
     here.environment |= newer(tmp_path / "newer")

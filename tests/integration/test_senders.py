@@ -21,7 +21,7 @@ from redis.connection import Connection
 from chaos.proxy import Proxy, proxy
 from house import House, NewHouse, house
 from postroom import LedgerUnavailable, Letter, PartlySent, Postroom, aio, sending
-from postroom.broker import BULK_QUEUE, QUEUE
+from postroom.broker import QUEUE
 from postroom.ledger import views
 from postroom.sending import new_letter
 from postroom_worker.dev.server import Server
@@ -112,7 +112,7 @@ def test_a_generator_that_fails_has_sent_what_it_gave_before(here: House) -> Non
     assert isinstance(caught.value.__cause__, KeyError)
     assert subjects(here) == [f"{number:02}" for number in range(25)]
     assert [each.status().subject for each in caught.value.receipts] == subjects(here)
-    assert here.ledger.redis.llen(BULK_QUEUE) == 3
+    assert here.bells_waiting() == 3
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
@@ -193,7 +193,7 @@ def test_a_call_that_is_cancelled_takes_no_answer_from_the_next(here: House, mon
 def test_threads_share_one_client(here: House) -> None:
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda name: send_and_read_back(here.postroom, f"thread {name}", 10), range(8)))
-    assert len(subjects(here)) == here.ledger.redis.llen(QUEUE) == 80
+    assert len(subjects(here)) == here.bells_waiting() == 80
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
@@ -202,7 +202,7 @@ def test_processes_that_were_forked_from_one_with_an_open_client_do_not_meet(her
     children = [in_child(partial(send_and_read_back, here.postroom, f"child {name}", 10)) for name in range(4)]
     send_and_read_back(here.postroom, "parent, after", 10)
     assert [ended_well(each) for each in children] == [True] * 4
-    assert len(subjects(here)) == here.ledger.redis.llen(QUEUE) == 52
+    assert len(subjects(here)) == here.bells_waiting() == 52
 
 
 def in_child(act: Callable[[], None]) -> int:
