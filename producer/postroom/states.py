@@ -63,7 +63,7 @@ EDGES: Mapping[LetterState, frozenset[LetterState]] = MappingProxyType(
         LetterState.HELD: _OVER | {LetterState.SCHEDULED, LetterState.QUEUED, LetterState.CANCELLED},
         LetterState.PARTIAL: frozenset({LetterState.QUEUED, LetterState.SENT}),
         LetterState.FAILED: frozenset({LetterState.QUEUED, LetterState.SENT, LetterState.PARTIAL}),
-        LetterState.CANCELLED: frozenset({LetterState.QUEUED}),
+        LetterState.CANCELLED: frozenset({LetterState.QUEUED, LetterState.SENT, LetterState.PARTIAL}),
         LetterState.SENT: frozenset(),
         LetterState.REJECTED: frozenset(),
     }

@@ -121,6 +121,7 @@ def test_those_who_were_only_deferred_are_still_to_be_served(hasty: Desk) -> Non
     wakes_up(hasty, claim, ACCEPTED, DEFERRED)
     status = receipt.status()
     assert status.state is LetterState.HELD
+    assert status.reason.startswith("uncertain"), "why it is held is still told"
     assert [each.state for each in status.recipients.values()] == [ACCEPTED, PENDING]
 
 
@@ -131,7 +132,16 @@ def test_what_an_operator_did_meanwhile_is_seen(hasty: Desk) -> None:
     assert receipt.status().state is LetterState.SENT
 
 
-def test_a_cancelled_letter_stays_so(hasty: Desk) -> None:
+def test_a_letter_that_was_cancelled_too_late_is_not_said_to_be(hasty: Desk) -> None:
+    receipt, claim = in_window(hasty, ANN, BEN)
+    operate.cancel(hasty.ledger, receipt.id)
+    wakes_up(hasty, claim, ACCEPTED, REFUSED)
+    status = receipt.status()
+    assert status.state is LetterState.PARTIAL
+    assert [each.state for each in status.recipients.values()] == [ACCEPTED, RecipientState.CANCELLED]
+
+
+def test_a_cancelled_letter_that_was_refused_stays_so(hasty: Desk) -> None:
     receipt, claim = in_window(hasty)
     operate.cancel(hasty.ledger, receipt.id)
     wakes_up(hasty, claim, REFUSED)

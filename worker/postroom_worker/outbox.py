@@ -108,6 +108,8 @@ class Outbox:
             )
             if answer in ("settled", "again"):
                 log.warning("letter %s: its claim had run out, but what the relay said is recorded", claim.letter_id)
+                if state is LetterState.SENT and claim.contents:
+                    self._drop_contents(claim)
                 return
             if answer == "nothing":
                 break

@@ -83,7 +83,7 @@ class Bell:
     queue: str
     summary: str
     deaths: int = 0
-    """How many times its worker died: then it goes alone, lest it take others with it."""
+    """How many times its worker died, or may have: then it goes alone, lest it take others with it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 --          One rule for all that can wait: a due retry, a bell that was lost, a claim whose worker died.
 -- KEYS     1 letter, 2 history, 3 index it waits in, 4 index queued, 5 index held
 -- ARGV     1 id, 2 state it waits in, 3 bell_ms, 4 early_ms (how much before its time it may go), 5 uncertain_max, 6 deaths_max
--- returns  {queue, summary, deaths} to ring the bell with, or {} when there is nothing to ring
+-- returns  {queue, summary, how often a worker may have died of it} to ring the bell with, or {} when there is nothing to ring
 -- from     scheduled, deferred, queued, sending   to  queued, held
 -- guard    state, and a score that is over: so of two workers only one releases
 -- room     not needed
@@ -27,6 +27,8 @@ if from == 'sending' then
     note(history, '{"event":"uncertain","why":"the claim ran out in the window","window":"' .. found[4] .. '"}')
     if found[5] == 'hold' then reason = 'uncertain: it may have been accepted'
     elseif uncertain >= tonumber(ARGV[5]) then reason = 'uncertain ' .. uncertain .. ' times' end
+    -- Its worker may have died of it: it goes alone this time, lest those in flight with it become uncertain again.
+    deaths = deaths + 1
   else
     deaths = redis.call('HINCRBY', letter, 'deaths', 1)
     note(history, '{"event":"died","deaths":' .. deaths .. '}')

@@ -4,7 +4,7 @@
 -- ARGV     1 id, 2 nonce, 3 state it has to be in, 4 recipients it has to have, 5 next state, 6 wait_ms,
 --          7 recipients from now on, 8 '1' to drop the content, 9 event
 -- returns  'settled'; 'again' (it was already); the state that it is in instead; 'nothing' when this claim left no window
--- from     queued, sending, deferred, held, partial, failed   to  queued, deferred, held, sent, partial, failed
+-- from     queued, sending, deferred, held, partial, failed, cancelled   to  queued, deferred, held, sent, partial, failed
 -- guard    a window of this nonce that ran out; state and recipients as they were seen
 -- room     not needed
 local letter, history, from, to = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -17,7 +17,8 @@ expect(letter, history, from, to)
 move(letter, ARGV[1], from, to, ARGV[5], now + tonumber(ARGV[6]))
 -- Whoever is in a window of the same letter now has evidence to give, too.
 local late = found[5] and found[6] and (found[3] .. ' ' .. found[6]) or found[3]
-redis.call('HSET', letter, 'recipients', ARGV[7], 'testified', ARGV[2], 'late', late, 'reason', '')
+redis.call('HSET', letter, 'recipients', ARGV[7], 'testified', ARGV[2], 'late', late)
+if ARGV[5] ~= ARGV[3] then redis.call('HSET', letter, 'reason', '') end
 redis.call('HDEL', letter, 'nonce', 'window', 'worker')
 if ARGV[8] == '1' then redis.call('HDEL', letter, 'letter') end
 note(history, ARGV[9])
