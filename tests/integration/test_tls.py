@@ -18,7 +18,7 @@ from postroom_worker.relay import Relay
 from postroom_worker.smtp import session as opened
 from postroom_worker.smtp.session import Manner
 from postroom_worker.smtp.wire import SessionFailed
-from scripted_relay import OFFERS, Script, ScriptedRelay, Session, both, octets, say, scripted_relay
+from scripted_relay import OFFERS, Script, ScriptedRelay, Session, both, close, octets, say, scripted_relay
 
 SCHEMES = ["smtps", "smtp+starttls"]
 Issue = Callable[[trustme.CA], trustme.LeafCert]
@@ -230,3 +230,40 @@ def test_a_relay_may_have_authorities_certificate_and_name_of_its_own() -> None:
         assert relay.commands[0].lower() == "ehlo news.example.org"
         with pytest.raises(SessionFailed, match="POSTROOM_CA_FILE"):
             opened.Session(plain, manner)
+
+
+@pytest.mark.parametrize(("host", "becomes"), [("localhost", LetterState.SENT), ("127.0.0.1", LetterState.DEFERRED)])
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_after_failover_the_certificate_has_to_be_the_second_relays(
+    scheme: str, host: str, becomes: LetterState, redis_url: str, tmp_path: Path
+) -> None:
+    """The first relay's host has the address 127.0.0.1, the second's the name localhost: each goes by its own."""
+    authority = trustme.CA()
+    offers = [*OFFERS, "STARTTLS"] if scheme == "smtp+starttls" else OFFERS
+    down: Script = {"connect": both(say("421 4.3.2 busy"), close)}
+    with (
+        authority.cert_pem.tempfile() as ca_file,
+        scripted_relay(down) as first,
+        scripted_relay(offers=offers) as second,
+    ):
+        authority.issue_cert(host).configure_cert(second.use_tls(implicit=scheme == "smtps"))
+        (tmp_path / "relays.toml").write_text(
+            f'[relays.first]\nurl = "smtp://127.0.0.1:{first.port}"\n'
+            f'[relays.second]\nurl = "{scheme}://localhost:{second.port}"\n'
+        )
+        settings = {"POSTROOM_CA_FILE": ca_file, "POSTROOM_RELAYS": str(tmp_path / "relays.toml")}
+        with desk(redis_url, "smtp://127.0.0.1:1", **settings) as here:
+            assert here.deliver(here.accept("ann@example.com")).state is becomes
+        assert len(second.taken) == (becomes is LetterState.SENT)
+        assert len(first.sessions) == len(second.sessions) == 1
+
+
+def test_a_certificate_that_is_replaced_by_a_wrong_one_ends_no_session_but_begins_none(redis_url: str) -> None:
+    with talking("smtps", redis_url, script={"ehlo": auth_only_encrypted}) as (here, relay):
+        assert here.deliver(here.accept("ann@example.com")).state is LetterState.SENT
+        CERTIFICATES["of nobody we know"](trustme.CA()).configure_cert(relay.use_tls(implicit=True))
+        assert here.deliver(here.accept("ann@example.com")).state is LetterState.SENT
+        here.office.pool.close()
+        assert here.deliver(here.accept("ann@example.com")).state is LetterState.DEFERRED
+        assert len(relay.taken) == 2
+        assert here.ledger.redis.hget(here.ledger.keys.relay_breaker("default"), "alert") == b"1"

@@ -121,6 +121,11 @@ def test_a_size_that_limits_nothing(limit: str, redis_url: str) -> None:
         assert here.deliver(here.accept(ANN)).state is LetterState.SENT
 
 
+def test_of_two_sizes_the_last_counts(redis_url: str) -> None:
+    with scripted_relay(offers=["SIZE 10", "SIZE 10000000"]) as relay, desk(redis_url, relay.url) as here:
+        assert here.deliver(here.accept(ANN)).state is LetterState.SENT
+
+
 def test_a_letter_beyond_the_size_limit_is_refused_before_it_is_sent(redis_url: str) -> None:
     with scripted_relay(offers=["SIZE 1000"]) as relay, desk(redis_url, relay.url) as here:
         small, large = here.accept(ANN), here.accept(ANN, "x" * 70 + "\n" * 1000)
@@ -294,6 +299,31 @@ def test_only_354_asks_for_the_content(redis_url: str) -> None:
         status = here.deliver(here.accept([ANN, BEN]))
         assert states(status) == dict.fromkeys([ANN, BEN], (RecipientState.DEFERRED, 1))
         assert relay.taken == []
+
+
+@pytest.mark.parametrize(
+    ("step", "reply", "becomes"),
+    [
+        ("mail", "220 2.0.0 hello", RecipientState.DEFERRED),
+        ("mail", "354 go ahead", RecipientState.DEFERRED),
+        ("mail", "555 5.5.4 what?", RecipientState.DEFERRED),
+        ("rcpt", "251 2.1.5 will forward to <eve@example.net>", RecipientState.ACCEPTED),
+        ("rcpt", "252 2.1.5 cannot tell, will try", RecipientState.ACCEPTED),
+        ("rcpt", "354 go ahead", RecipientState.DEFERRED),
+        ("rcpt", "551 5.1.6 try <eve@example.net>", RecipientState.REFUSED),
+        ("data", "252 2.0.0 ok", RecipientState.DEFERRED),
+        ("content", "354 go on", RecipientState.DEFERRED),
+    ],
+)
+@pytest.mark.parametrize("offers", [OFFERS, PLAIN], ids=["pipelined", "one by one"])
+def test_a_reply_of_another_phase_accepts_nobody_and_no_other_address_is_followed(
+    offers: list[str], step: str, reply: str, becomes: RecipientState, redis_url: str
+) -> None:
+    with scripted_relay({step: say(reply)}, {}, offers=offers) as relay, desk(redis_url, relay.url) as here:
+        status = here.deliver(here.accept(ANN))
+        assert states(status) == {ANN: (becomes, 1)}
+        assert relay.accepted == ({ANN: 1} if becomes is RecipientState.ACCEPTED else {})
+        assert status.recipients[ANN].reply.startswith("uncertain") == (step == "content")
 
 
 def test_a_354_of_several_lines_asks_for_the_content(redis_url: str) -> None:

@@ -118,9 +118,7 @@ def send(office: Office, relay: Relay, source: deque[Parcel], outbox: Outbox) ->
     """Send parcels through as many sessions as are worth it; returns those that have to look for another relay."""
     number = min(office.settings.sessions, -(-len(source) // _LETTERS_A_LANE))
     lanes = [Lane(office, relay, source, outbox) for _ in range(max(1, number))]
-    threads = [Thread(target=lane.run, name="lane") for lane in lanes[1:]]
-    for thread in threads:
-        thread.start()
+    threads = [thread for lane in lanes[1:] if (thread := _started(lane))]
     lanes[0].run()
     for thread in threads:
         thread.join()
@@ -130,3 +128,13 @@ def send(office: Office, relay: Relay, source: deque[Parcel], outbox: Outbox) ->
             outbox.finish(parcel.claim, settlement.wait(parcel.claim, no_place.ms, no_place.why))
         source.clear()
     return list(source)
+
+
+def _started(lane: Lane) -> Thread | None:
+    thread = Thread(target=lane.run, name="lane")
+    try:
+        thread.start()
+    except RuntimeError as error:
+        log.warning("fewer sessions than are worth it: %s", error)
+        return None
+    return thread

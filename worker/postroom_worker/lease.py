@@ -55,9 +55,8 @@ class Leases:
         with self._changed:
             self._claims |= {claim.nonce: claim for claim in claims}
             self._flushes.append(flush)
-            if self._thread is None:
-                self._thread = Thread(target=self._run, name="leases", daemon=True)
-                self._thread.start()
+            if self._thread is None or not self._thread.is_alive():
+                self._start()
         try:
             yield
         finally:
@@ -65,6 +64,14 @@ class Leases:
                 self._flushes.remove(flush)
             for claim in claims:
                 self.end(claim)
+
+    def _start(self) -> None:
+        self._thread = Thread(target=self._run, name="leases", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            # Nothing goes out without the ledger's word that the claim is still ours.
+            log.warning("claims are not renewed for now: %s", error)
 
     def end(self, claim: Claim) -> None:
         """Renew this claim no longer: it is about to be given back."""

@@ -56,6 +56,7 @@ class Pool:
 
         Raises:
             SessionFailed: the relay cannot be reached, or does not let us in.
+            OSError: this machine lacks what it takes.
             NoPlace: its limits do not allow another one now.
             LedgerUnavailable: Redis, which knows how many there are, is away.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import smtplib
 import socket
 import ssl
@@ -26,6 +27,8 @@ _COMMAND_MAX = 2048  # octets; RFC 5321 §4.5.3.1.4 has 512, to which extensions
 _AUTH_MAX = 12_288  # octets; RFC 4954 §4
 _SECRET_SHOWN_BY = 16  # characters
 _QUIT_S = 5.0
+_LACKING = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+"""What this machine has not enough of says nothing of the relay, which other machines may reach."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,7 @@ class Session:
 
         Raises:
             SessionFailed: the relay cannot be reached, or does not let us in.
+            OSError: this machine lacks what it takes.
         """
         self.relay = relay
         self.manner = manner.towards(relay)
@@ -147,6 +151,8 @@ class Session:
             raise SessionFailed(Phase.STARTTLS, Silence.TLS_ERROR, _reason(error)) from None
         except (OSError, smtplib.SMTPException, ValueError) as error:
             self.close()
+            if getattr(error, "errno", None) in _LACKING:
+                raise
             what = f"{relay.host}:{relay.port}: {error}"
             raise SessionFailed(self._smtp.phase, _silence(self._smtp.phase, error), what) from None
 
