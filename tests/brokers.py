@@ -144,7 +144,7 @@ class RabbitMQ:
 
     def kill(self) -> None:
         """Stop it as kill -9 does."""
-        if self.process:
+        if self.process and self.process.poll() is None:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
