@@ -196,19 +196,17 @@ class _Landing:
 
     def __init__(self, session: Session, transactions: Sequence[Transaction]) -> None:
         self._session = session
-        self._last = transactions[-1:]
         self._said: Reply | None = None
         self._failed: SessionFailed | None = None
         self._unwritten: SessionFailed | None = None
         octets = bytearray()
         for place, transaction in enumerate(transactions):
-            if place:
-                # It ends what the letter before may have left open; and its reply shows that we are in step.
-                octets += _RSET
             content = contents.ended(transaction.submission.content)
             octets += b"%bBDAT %d LAST\r\n%b" % (b"".join(transaction.wording.commands), len(content), content)
             transaction.begin(ahead=place > 0)
             transaction.ends_at = session.sent + len(octets)
+            # It ends what a refused letter leaves open; and its reply shows that we are in step.
+            octets += _RSET
         try:
             session.write(octets, Phase.BODY)
         except SessionFailed as failed:
@@ -224,7 +222,6 @@ class _Landing:
                 self._failed = failed
                 self._session.close()
             else:
-                self._leave(transaction)
                 return
         answer = self._failed.answer
         is_bye = self._said is not None and self._said.code == 421 and answer.met is Silence.CONNECTION_LOST
@@ -235,17 +232,14 @@ class _Landing:
             transaction.abandon(answer)
 
     def _read(self, phase: Phase, transaction: Transaction) -> Reply:
-        if self._unwritten and not transaction.is_ended and not self._session.has_leftover:
+        if self._unwritten and not self._is_written(phase, transaction) and not self._session.has_leftover:
             raise self._unwritten
         self._said = self._session.read(phase)
         return self._said
 
-    def _leave(self, transaction: Transaction) -> None:
-        """Leave the session in step behind the last letter."""
-        if transaction not in self._last or transaction.is_taken:
-            return
-        if not self._session.is_alive():
-            self._session.close()
+    def _is_written(self, phase: Phase, transaction: Transaction) -> bool:
+        """True when the relay may still answer in this phase of the letter."""
+        return transaction.reaches(len(_RSET) if phase is Phase.IDLE else 0)
 
 
 def _open(transactions: Sequence[Transaction]) -> list[Transaction]:

@@ -44,6 +44,8 @@ class Transaction:
     is_ahead: bool = False
     """Its commands went with the end of the letter before: a reply that nobody asked for could pass for one of its own,
     until the session is found in step behind them."""
+    is_heard: bool = False
+    """True when the reply to the end of the content has come."""
     is_to_repeat: bool = False
     """The relay did not take a parameter that it offered, and the letter can do without."""
 
@@ -77,7 +79,11 @@ class Transaction:
     @property
     def is_ended(self) -> bool:
         """True when the end of the content has been written: from here on the relay may have taken it."""
-        return self.ends_at is not None and self.session.sent >= self.ends_at
+        return self.reaches(0)
+
+    def reaches(self, octets: int) -> bool:
+        """Return True when so many octets behind the end of the content have been written."""
+        return self.ends_at is not None and self.session.sent >= self.ends_at + octets
 
     @property
     def is_taken(self) -> bool:
@@ -96,6 +102,8 @@ class Transaction:
 
     def abandon(self, answer: Answer) -> None:
         """Answer for a session that cannot go on: what the relay cannot have taken is never uncertain."""
+        if self.is_heard:
+            return
         if self.is_ended:
             # Whoever was accepted may have the letter, whatever was said of the others.
             answer = Answer(Phase.CONTENT, answer.met, answer.detail)
@@ -176,7 +184,7 @@ class Transaction:
     def _start_again(self) -> None:
         self.word()
         self.accepted.clear()
-        self.ends_at, self.is_to_repeat = None, False
+        self.ends_at, self.is_heard, self.is_to_repeat = None, False, False
 
     def _exchange(self) -> list[Reply]:
         """Write the commands, in batches if they may be pipelined, and read a reply for each.
@@ -228,15 +236,14 @@ class Transaction:
         return None
 
     def hear(self, read: Callable[[Phase], Reply]) -> None:
-        """Take the replies to all of it, when all of it went at once, with BDAT.
+        """Take the replies to all of it, when all of it went at once, with BDAT and the RSET behind it.
+
+        After a reply that nobody asked for, that of BDAT is read in place of RSET's: what was read before it is
+        believed only if the relay took the letter.
 
         Raises:
             SessionFailed: the session cannot go on, or is out of step.
         """
-        if self.is_ahead and (reply := read(Phase.IDLE)).code != 250:
-            if reply.code == 421:
-                read(Phase.IDLE)  # it hangs up, or else this 421 was no answer to RSET
-            raise SessionFailed(Phase.IDLE, Silence.MALFORMED, f"RSET was answered {reply}")
         for place in range(1 + len(self.wording.paths)):
             reply = read(self._phase(place))
             answer = self.note(place, reply)
@@ -248,9 +255,18 @@ class Transaction:
         if reply.code in _NOT_KNOWN and self.accepted and not self.is_decided:
             # It knew the command before: we are out of step.
             raise SessionFailed(Phase.IDLE, Silence.MALFORMED, f"BDAT was answered {reply.code}")
+        try:
+            behind = read(Phase.IDLE)
+        except SessionFailed:
+            self.hear_end(reply)
+            raise
+        if behind.code not in (250, 421):
+            raise SessionFailed(Phase.IDLE, Silence.MALFORMED, f"RSET was answered {behind}")
         self.hear_end(reply)
-        self.is_ahead = False
         self.is_to_repeat = self.is_to_repeat and not self.is_taken
+        if behind.code == 421:
+            read(Phase.IDLE)  # it hangs up, or else this 421 was no answer to RSET
+            raise SessionFailed(Phase.IDLE, Silence.MALFORMED, f"RSET was answered {behind}, and more was said")
 
     def repeat(self) -> None:
         """Begin anew, without the options that the relay did not take."""
@@ -259,6 +275,7 @@ class Transaction:
 
     def hear_end(self, reply: Reply) -> None:
         """Take the reply to the end of the content: who was accepted has the letter, whatever was said in between."""
+        self.is_heard, self.is_ahead = True, False
         answer = Answer(Phase.CONTENT, reply)
         if _is_accepted(answer):
             self.answers |= dict.fromkeys(self.accepted, answer)
