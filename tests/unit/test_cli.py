@@ -324,7 +324,7 @@ def test_every_command_has_help_whatever_the_environment_says(name: str) -> None
 @pytest.mark.parametrize(
     ("words", "completed"),
     [
-        ("postroom rel", ["release"]),
+        ("postroom rele", ["release"]),
         ("postroom list --st", ["--state"]),
         ("postroom list --state fa", ["failed"]),
         ("postroom hold --state ", ["deferred", "queued", "scheduled"]),
