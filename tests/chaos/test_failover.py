@@ -6,10 +6,10 @@ from pathlib import Path
 
 from redis import Redis
 
-from chaos.proxy import proxy
 from house import house
 from postroom import Letter, LetterState
 from postroom.broker import QUEUE
+from postroom_worker.dev.chaos.proxy import proxy
 from postroom_worker.dev.server import server, wait_until
 
 

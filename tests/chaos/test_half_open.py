@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from chaos.proxy import Proxy, proxy
 from house import House, house
 from postroom import Letter, LetterState
+from postroom_worker.dev.chaos.proxy import Proxy, proxy
 from postroom_worker.dev.server import server
 
 EVERYTHING = "CHAOS_LETTERS" in os.environ

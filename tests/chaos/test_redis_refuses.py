@@ -27,8 +27,8 @@ from redis.retry import Retry
 from house import House, house
 from postroom import LedgerUnavailable, LetterState
 from postroom_worker.dev.fleet import Worker
+from postroom_worker.dev.scripted_relay import ScriptedRelay, Session, say, scripted_relay, wait_for
 from postroom_worker.dev.server import Server, free_port, program, wait_until
-from scripted_relay import ScriptedRelay, Session, say, scripted_relay, wait_for
 
 EVERYTHING = "CHAOS_LETTERS" in os.environ
 

@@ -11,8 +11,8 @@ import pytest
 
 from house import House, house
 from postroom import LedgerUnavailable, LetterState, Receipt
+from postroom_worker.dev.scripted_relay import ScriptedRelay, both, say, scripted_relay, silent, wait_for
 from postroom_worker.dev.server import Server, server, wait_until
-from scripted_relay import ScriptedRelay, both, say, scripted_relay, silent, wait_for
 
 AS_SHIPPED = ("--", "worker.consumer=celery.worker.consumer:Consumer")
 WAITING = 10

@@ -5,7 +5,7 @@ from __future__ import annotations
 from house import desk
 from postroom import LetterState
 from postroom.ledger.views import account
-from scripted_relay import scripted_relay
+from postroom_worker.dev.scripted_relay import scripted_relay
 
 
 def test_a_letter_for_the_relay_that_there_is_goes_out(redis_url: str) -> None:

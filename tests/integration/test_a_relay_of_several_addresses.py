@@ -9,8 +9,8 @@ import pytest
 
 from house import desk
 from postroom import LetterState
+from postroom_worker.dev.scripted_relay import scripted_relay
 from postroom_worker.dev.server import free_port
-from scripted_relay import scripted_relay
 
 
 def test_a_relay_whose_first_address_is_dead_is_reached_at_its_next(

@@ -12,13 +12,23 @@ import pytest
 from house import desk
 from postroom import LetterState, Settings
 from postroom.ledger import views
+from postroom_worker.dev.scripted_relay import (
+    OFFERS,
+    Reaction,
+    ScriptedRelay,
+    Session,
+    both,
+    close,
+    octets,
+    say,
+    scripted_relay,
+)
 from postroom_worker.outcome import Answer, Outcome, Phase, Silence, outcome
 from postroom_worker.relay import Relay
 from postroom_worker.smtp import auth
 from postroom_worker.smtp.session import Manner
 from postroom_worker.smtp.session import Session as Opened
 from postroom_worker.smtp.wire import SessionFailed
-from scripted_relay import OFFERS, Reaction, ScriptedRelay, Session, both, close, octets, say, scripted_relay
 
 USER, PASSWORD = "bøb@example.org", "pässwörd €:/@%&"
 CREDENTIALS = f"{quote(USER, safe='')}:{quote(PASSWORD, safe='')}"

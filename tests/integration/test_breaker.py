@@ -10,8 +10,8 @@ from house import Desk, desk
 from postroom import LetterState
 from postroom.ledger import views
 from postroom_worker.delivery import deliver
+from postroom_worker.dev.scripted_relay import ScriptedRelay, Session, both, close, only_to, say, scripted_relay
 from postroom_worker.dev.server import wait_until
-from scripted_relay import ScriptedRelay, Session, both, close, only_to, say, scripted_relay
 
 BUSY = both(say("421 4.3.2 busy"), close)
 DENIED = say("554 5.7.1 Relay access denied")

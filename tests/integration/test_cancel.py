@@ -10,8 +10,8 @@ import pytest
 from house import House, NewHouse
 from postroom import LetterState, RecipientState, TooLate
 from postroom_worker.dev.capture import greylisted
+from postroom_worker.dev.scripted_relay import both, say, scripted_relay, wait_for
 from postroom_worker.dev.server import wait_until
-from scripted_relay import both, say, scripted_relay, wait_for
 
 
 def test_a_letter_cancelled_before_a_worker_came_reaches_nobody(new_house: NewHouse) -> None:

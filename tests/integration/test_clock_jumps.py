@@ -15,9 +15,9 @@ from postroom.bell import Bells
 from postroom.broker import QUEUE
 from postroom.ledger import Claim
 from postroom_worker.dev.capture import greylisted
+from postroom_worker.dev.scripted_relay import say, scripted_relay
 from postroom_worker.dev.server import server, wait_until
 from postroom_worker.timer import longest_waits_ms, tick
-from scripted_relay import say, scripted_relay
 
 JUMPS = {"an hour ahead": "+3600", "an hour back": "-3600", "back to the seventies": "-1700000000"}
 SHORT = {"POSTROOM_BELL_S": "0.2", "POSTROOM_LEASE_S": "0.2"}

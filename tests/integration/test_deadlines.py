@@ -12,13 +12,13 @@ import pytest
 
 from house import desk, timeouts
 from postroom import LetterState, Settings, clock
+from postroom_worker.dev.scripted_relay import drip, scripted_relay, sip
 from postroom_worker.dev.server import free_port
 from postroom_worker.outcome import Answer, Outcome, Phase, Silence, outcome
 from postroom_worker.relay import Relay
 from postroom_worker.smtp.connecting import connect
 from postroom_worker.smtp.session import Manner, Session
 from postroom_worker.smtp.wire import SessionFailed, Wire
-from scripted_relay import drip, scripted_relay, sip
 
 LONGEST_S = 3.0
 """What a bound of half a second may come to on a busy machine: far from what a test without one would take."""

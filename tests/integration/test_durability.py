@@ -12,8 +12,8 @@ from redis import Redis
 
 from house import Desk, desk
 from postroom import LedgerUnavailable, Letter, LetterState, Postroom
+from postroom_worker.dev.scripted_relay import scripted_relay
 from postroom_worker.dev.server import Server, server
-from scripted_relay import scripted_relay
 
 SYNCED = {"POSTROOM_DURABILITY": "synced"}
 

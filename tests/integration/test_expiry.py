@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from house import House, NewHouse, desk
 from postroom import LetterState, RecipientState
+from postroom_worker.dev.scripted_relay import Session, say, scripted_relay
 from postroom_worker.dev.server import wait_until
-from scripted_relay import Session, say, scripted_relay
 
 
 def test_a_letter_that_expired_before_a_worker_came_is_never_sent(new_house: NewHouse) -> None:

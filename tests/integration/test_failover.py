@@ -11,8 +11,8 @@ import pytest
 from house import Desk, desk
 from postroom import LetterState, RecipientState
 from postroom.ledger import views
+from postroom_worker.dev.scripted_relay import Script, ScriptedRelay, both, close, only_to, reset, say, scripted_relay
 from postroom_worker.dev.server import free_port, wait_until
-from scripted_relay import Script, ScriptedRelay, both, close, only_to, reset, say, scripted_relay
 
 BUSY = both(say("421 4.3.2 busy"), close)
 

@@ -14,6 +14,18 @@ import trustme
 from postroom.envelope import Envelope
 from postroom.reply import Reply
 from postroom.settings import Settings
+from postroom_worker.dev.scripted_relay import (
+    OFFERS,
+    Reaction,
+    ScriptedRelay,
+    both,
+    close,
+    octets,
+    only_to,
+    say,
+    scripted_relay,
+)
+from postroom_worker.dev.scripted_relay import Session as Seen
 from postroom_worker.dev.server import wait_until
 from postroom_worker.outcome import Outcome, Phase, outcome
 from postroom_worker.relay import Relay
@@ -21,8 +33,6 @@ from postroom_worker.smtp.flight import transmit
 from postroom_worker.smtp.session import Manner, Session
 from postroom_worker.smtp.submission import Answers, Submission
 from postroom_worker.smtp.transaction import Transaction
-from scripted_relay import OFFERS, Reaction, ScriptedRelay, both, close, octets, only_to, say, scripted_relay
-from scripted_relay import Session as Seen
 
 PIPELINED = OFFERS
 CHUNKED = [*OFFERS, "CHUNKING"]

@@ -11,13 +11,23 @@ from hypothesis import strategies as st
 from postroom.envelope import Envelope
 from postroom.reply import Reply
 from postroom.settings import Settings
+from postroom_worker.dev.scripted_relay import (
+    OFFERS,
+    Reaction,
+    Script,
+    ScriptedRelay,
+    both,
+    close,
+    octets,
+    reset,
+    scripted_relay,
+)
+from postroom_worker.dev.scripted_relay import Session as Seen
 from postroom_worker.outcome import Answer, Outcome, Phase, Scope, Silence, outcome
 from postroom_worker.relay import Relay
 from postroom_worker.smtp.flight import transmit
 from postroom_worker.smtp.session import Manner, Session
 from postroom_worker.smtp.submission import Answers, Submission
-from scripted_relay import OFFERS, Reaction, Script, ScriptedRelay, both, close, octets, reset, scripted_relay
-from scripted_relay import Session as Seen
 
 MANNER = Manner.of(
     Settings.from_environment(

@@ -14,9 +14,9 @@ from house import Desk, desk
 from postroom import LetterState, Receipt
 from postroom.ledger.relays import Demand
 from postroom_worker.delivery import deliver
+from postroom_worker.dev.scripted_relay import Script, ScriptedRelay, say, scripted_relay, wait_for
 from postroom_worker.dev.server import wait_until
 from postroom_worker.smtp.pool import NoPlace
-from scripted_relay import Script, ScriptedRelay, say, scripted_relay, wait_for
 
 ANN, BEN, CAT = "ann@example.com", "ben@example.net", "cat@example.com"
 

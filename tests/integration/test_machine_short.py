@@ -13,7 +13,7 @@ import pytest
 from house import Desk, desk
 from postroom import LetterState
 from postroom_worker.delivery import deliver
-from scripted_relay import scripted_relay
+from postroom_worker.dev.scripted_relay import scripted_relay
 
 
 @contextmanager

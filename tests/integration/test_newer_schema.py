@@ -14,9 +14,9 @@ from postroom import LetterState, NewerSchema, letter_json, operate
 from postroom.broker import QUEUE
 from postroom.ledger import views
 from postroom_worker.acceptance import accept_letter
+from postroom_worker.dev.scripted_relay import scripted_relay
 from postroom_worker.dev.server import wait_until
 from postroom_worker.office import Office
-from scripted_relay import scripted_relay
 
 NEWER = 99
 

@@ -7,7 +7,7 @@ import pytest
 from house import Desk, desk
 from postroom import LetterState, Receipt, clock
 from postroom_worker.delivery import deliver
-from scripted_relay import OFFERS, Reaction, both, close, say, scripted_relay
+from postroom_worker.dev.scripted_relay import OFFERS, Reaction, both, close, say, scripted_relay
 
 LETTERS = 30
 A_WHILE_S = 0.5

@@ -8,7 +8,7 @@ import signal
 from house import NewHouse
 from postroom import Letter, LetterState
 from postroom.ledger.record import text
-from scripted_relay import Session, close, only_to, scripted_relay
+from postroom_worker.dev.scripted_relay import Session, close, only_to, scripted_relay
 
 POISON = "poison@example.com"
 OTHERS = [f"other-{number}@example.com" for number in range(30)]

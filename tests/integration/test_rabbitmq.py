@@ -25,8 +25,8 @@ from postroom.broker import BULK_QUEUE, QUEUE
 from postroom.ledger.views import listing, status
 from postroom_worker.dev.capture import greylisted
 from postroom_worker.dev.fleet import Worker
+from postroom_worker.dev.scripted_relay import Session, both, say, scripted_relay, silent, wait_for
 from postroom_worker.dev.server import server, wait_until
-from scripted_relay import Session, both, say, scripted_relay, silent, wait_for
 
 
 @pytest.fixture

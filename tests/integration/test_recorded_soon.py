@@ -9,8 +9,8 @@ import pytest
 from house import desk
 from postroom import LetterState
 from postroom_worker.delivery import deliver
+from postroom_worker.dev.scripted_relay import OFFERS, Session, say, scripted_relay, wait_for
 from postroom_worker.dev.server import wait_until
-from scripted_relay import OFFERS, Session, say, scripted_relay, wait_for
 
 
 @pytest.mark.parametrize("offers", [OFFERS, [*OFFERS, "CHUNKING"]], ids=["pipelined", "chunked"])

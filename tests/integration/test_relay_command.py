@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from house import desk
 from postroom import LetterState
 from postroom.cli import main
-from scripted_relay import both, close, say, scripted_relay
+from postroom_worker.dev.scripted_relay import both, close, say, scripted_relay
 
 BUSY = both(say("421 4.3.2 busy"), close)
 

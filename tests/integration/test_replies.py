@@ -13,9 +13,7 @@ import trustme
 from house import Desk, desk, timeouts
 from postroom import LetterState, LetterStatus, RecipientState
 from postroom.reply import Reply
-from postroom_worker.dev.server import free_port
-from postroom_worker.outcome import Answer, Outcome, Phase, Row, Scope, Silence, outcome, table
-from scripted_relay import (
+from postroom_worker.dev.scripted_relay import (
     OFFERS,
     Reaction,
     Script,
@@ -28,6 +26,8 @@ from scripted_relay import (
     scripted_relay,
     silent,
 )
+from postroom_worker.dev.server import free_port
+from postroom_worker.outcome import Answer, Outcome, Phase, Row, Scope, Silence, outcome, table
 
 ANN, BEN = "ann@example.com", "ben@example.com"
 BIG = "x" * 70 + "\n"

@@ -11,7 +11,7 @@ from redis import Redis
 from house import desk
 from postroom import Letter, LetterState, Postroom
 from postroom.ledger import views
-from scripted_relay import scripted_relay
+from postroom_worker.dev.scripted_relay import scripted_relay
 
 CHUNKS, LETTERS = 3, 10
 

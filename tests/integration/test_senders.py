@@ -18,12 +18,12 @@ from random import Random
 import pytest
 from redis.connection import Connection
 
-from chaos.proxy import Proxy, proxy
 from house import House, NewHouse, house
 from postroom import LedgerUnavailable, Letter, PartlySent, Postroom, aio, sending
 from postroom.broker import QUEUE
 from postroom.ledger import views
 from postroom.sending import new_letter
+from postroom_worker.dev.chaos.proxy import Proxy, proxy
 from postroom_worker.dev.server import Server
 
 FOREVER = 1000

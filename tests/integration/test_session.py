@@ -8,8 +8,7 @@ import pytest
 
 from house import Desk, desk, timeouts
 from postroom import InvalidSettings, LetterState, RecipientState
-from postroom_worker.dev.server import wait_until
-from scripted_relay import (
+from postroom_worker.dev.scripted_relay import (
     OFFERS,
     Reaction,
     ScriptedRelay,
@@ -21,6 +20,7 @@ from scripted_relay import (
     say,
     scripted_relay,
 )
+from postroom_worker.dev.server import wait_until
 
 MALFORMED = {
     "no code": b"ok\r\n",

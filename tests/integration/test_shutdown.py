@@ -9,8 +9,8 @@ from threading import Event
 from house import House, NewHouse
 from postroom import Letter, LetterState
 from postroom_worker.dev.fleet import Worker
+from postroom_worker.dev.scripted_relay import Script, ScriptedRelay, Session, both, say, scripted_relay, wait_for
 from postroom_worker.dev.server import wait_until
-from scripted_relay import Script, ScriptedRelay, Session, both, say, scripted_relay, wait_for
 
 LETTERS = 30
 IN_FLIGHT = 16

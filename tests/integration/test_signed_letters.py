@@ -14,8 +14,8 @@ from dkim_check import verify
 from house import NewHouse, desk
 from postroom import LetterState
 from postroom_worker.dev.capture import greylisted
+from postroom_worker.dev.scripted_relay import scripted_relay
 from postroom_worker.signing_key import SigningKey
-from scripted_relay import scripted_relay
 
 PRIVATE = Ed25519PrivateKey.generate()
 RECORD = f"v=DKIM1; k=ed25519; p={base64.b64encode(PRIVATE.public_key().public_bytes_raw()).decode()}"

@@ -14,11 +14,21 @@ import trustme
 
 from house import Desk, desk
 from postroom import LetterState, Settings
+from postroom_worker.dev.scripted_relay import (
+    OFFERS,
+    Script,
+    ScriptedRelay,
+    Session,
+    both,
+    close,
+    octets,
+    say,
+    scripted_relay,
+)
 from postroom_worker.relay import Relay
 from postroom_worker.smtp import session as opened
 from postroom_worker.smtp.session import Manner
 from postroom_worker.smtp.wire import SessionFailed
-from scripted_relay import OFFERS, Script, ScriptedRelay, Session, both, close, octets, say, scripted_relay
 
 SCHEMES = ["smtps", "smtp+starttls"]
 Issue = Callable[[trustme.CA], trustme.LeafCert]

@@ -10,7 +10,7 @@ import pytest
 
 from house import Desk, desk
 from postroom import InvalidLetter, Letter, LetterState, LetterStatus, RecipientState, make_mime_part
-from scripted_relay import (
+from postroom_worker.dev.scripted_relay import (
     OFFERS,
     Reaction,
     Script,

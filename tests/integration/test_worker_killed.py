@@ -12,8 +12,8 @@ import pytest
 from brokers import Broker
 from house import House, house
 from postroom import LetterState, Receipt
+from postroom_worker.dev.scripted_relay import ScriptedRelay, Session, say, scripted_relay, silent
 from postroom_worker.dev.server import wait_until
-from scripted_relay import ScriptedRelay, Session, say, scripted_relay, silent
 
 BEFORE, RESEND, HOLD = "before@example.com", "resend@example.com", "hold@example.com"
 OTHERS = [f"other-{number}@example.com" for number in range(10)]

@@ -1,4 +1,4 @@
-"""A relay that does at every step what a test tells it to, and keeps an account of its own.
+"""A relay that does at every step what a script tells it to, and keeps an account of its own.
 
 A script says what happens when a step is reached; steps it does not name go as in a polite relay:
 
@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Event, Thread
+from typing import TypeVar
 
 Reaction = Callable[["Session"], None]
 Script = Mapping[str, "Reaction | Sequence[Reaction]"]
@@ -40,6 +41,9 @@ _POLITE = {
     "noop": "250 2.0.0 ok",
     "quit": "221 2.0.0 bye",
 }
+
+
+R = TypeVar("R", bound="ScriptedRelay")
 
 
 class Gone(Exception):
@@ -102,6 +106,11 @@ class Session:
         """True while a whole content was not answered yet."""
         return self._content is not None
 
+    @property
+    def content(self) -> bytes:
+        """The whole content that was not answered yet; nothing when there is none."""
+        return self._content or b""
+
     def is_for(self, address: str) -> bool:
         """True when the letter in hand is for this recipient."""
         return address in self._recipients
@@ -116,6 +125,10 @@ class Session:
         self._held += octets
         if not self.relay.holds:
             self.flush()
+
+    def drop_held(self) -> None:
+        """Forget what was said and is held."""
+        self._held.clear()
 
     def flush(self) -> None:
         """Send what was said and is held."""
@@ -167,45 +180,53 @@ class Session:
         if self.relay.tls and self.relay.is_tls_implicit:
             self._encrypt()
         self.step("connect")
-        while True:
+        while self.ended != "quit":
             line = self.read_line()
             self.commands.append(line)
             verb = line.partition(" ")[0].upper()
-            match verb:
-                case "EHLO":
-                    self.step("ehlo", self._greeting())
-                case "HELO" | "NOOP":
-                    self.step(verb.lower())
-                case "STARTTLS":
-                    if self.step("starttls") == "220":
-                        self._encrypt()
-                case "AUTH":
-                    self._authenticate(line)
-                case "MAIL":
-                    if self._mail:
-                        self.write(b"503 5.5.1 one at a time\r\n")
-                    elif self.step("mail").startswith("2"):
-                        self._mail = line
-                case "RCPT":
-                    if self.step("rcpt", "" if self._mail else "503 5.5.1 MAIL first").startswith("2"):
-                        self._recipients.append(line[line.index("<") + 1 : line.rindex(">")])
-                case "DATA":
-                    self._data()
-                case "BDAT":
-                    self._bdat(int(line.split()[1]), is_last=line.upper().endswith(" LAST"))
-                case "RSET":
-                    self._clear()
-                    self.step("rset")
-                case "QUIT":
-                    self.ended = "quit"
-                    self.step("quit")
-                    self.flush()
-                    return
-                case _:
-                    self.write(b"500 5.5.2 what?\r\n")
+            if verb in ("MAIL", "RCPT", "DATA", "BDAT", "RSET"):
+                self._serve_transaction(verb, line)
+            else:
+                self._serve_session(verb, line)
+
+    def _serve_session(self, verb: str, line: str) -> None:
+        match verb:
+            case "EHLO":
+                self.step("ehlo", self._greeting())
+            case "HELO" | "NOOP":
+                self.step(verb.lower())
+            case "STARTTLS":
+                if self.step("starttls") == "220":
+                    self._encrypt()
+            case "AUTH":
+                self._authenticate(line)
+            case "QUIT":
+                self.ended = "quit"
+                self.step("quit")
+                self.flush()
+            case _:
+                self.write(b"500 5.5.2 what?\r\n")
+
+    def _serve_transaction(self, verb: str, line: str) -> None:
+        match verb:
+            case "MAIL":
+                if self._mail:
+                    self.write(b"503 5.5.1 one at a time\r\n")
+                elif self.step("mail").startswith("2"):
+                    self._mail = line
+            case "RCPT":
+                if self.step("rcpt", "" if self._mail else "503 5.5.1 MAIL first").startswith("2"):
+                    self._recipients.append(line[line.index("<") + 1 : line.rindex(">")])
+            case "DATA":
+                self._data()
+            case "BDAT":
+                self._bdat(int(line.split()[1]), is_last=line.upper().endswith(" LAST"))
+            case "RSET":
+                self._clear()
+                self.step("rset")
 
     def _greeting(self) -> str:
-        offers = [each for each in self.relay.offers if not (each == "STARTTLS" and self.is_encrypted)]
+        offers = [each for each in self.relay.offers_to(self.number) if not (each == "STARTTLS" and self.is_encrypted)]
         lines = ["relay.example.org", *offers]
         return "\r\n".join([*(f"250-{line}" for line in lines[:-1]), f"250 {lines[-1]}"])
 
@@ -330,6 +351,10 @@ class ScriptedRelay:
         """Return the script of a session."""
         return self.scripts[min(session, len(self.scripts) - 1)]
 
+    def offers_to(self, session: int) -> Sequence[str]:
+        """Return the extensions that it names in a session."""
+        return self.offers
+
     def react(self, session: Session, name: str, times: int, polite: bytes) -> None:
         """Do at a step, reached so many times before, what the script says; else give the polite reply."""
         reactions = self.script_of(session.number).get(name)
@@ -387,12 +412,19 @@ def scripted_relay(
         holds: hold replies back until nothing is left to read.
         credentials: the user and password that it knows.
     """
+    with running(lambda port: ScriptedRelay(port, scripts or ({},), offers, splits, holds, credentials)) as relay:
+        yield relay
+
+
+@contextmanager
+def running(make: Callable[[int], R]) -> Iterator[R]:
+    """Run a relay that is made for a port as long as this lasts."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         # Small buffers, so that a client soon notices when nobody reads.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         port = listener.getsockname()[1]
-        relay = ScriptedRelay(port, scripts or ({},), offers, splits, holds, credentials)
+        relay = make(port)
         thread = Thread(target=relay.accept_sessions, args=(listener,), daemon=True)
         thread.start()
         try:
@@ -424,7 +456,7 @@ def close(session: Session) -> None:
 def reset(session: Session) -> None:
     """Hang up as a crashed machine does: the client gets a RST, and what it was not told yet is lost."""
     session.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    session._held.clear()
+    session.drop_held()
     close(session)
 
 
