@@ -13,7 +13,7 @@ from postroom.errors import InvalidLetter, LedgerUnavailable, NewerSchema
 from postroom.ledger import Claim
 from postroom.letter import Letter
 from postroom_worker import settlement
-from postroom_worker.lane import FAULT_WAIT_MS, Lane
+from postroom_worker.lane import AWAY_WAIT_MS, FAULT_WAIT_MS, Lane
 from postroom_worker.limits import domain_of
 from postroom_worker.office import Office
 from postroom_worker.outbox import Delivered, Outbox
@@ -88,7 +88,7 @@ def sort(office: Office, parcels: Sequence[Parcel], outbox: Outbox) -> list[tupl
         try:
             relay = _open_relay(office, parcel, outbox)
         except LedgerUnavailable as error:
-            outbox.finish(parcel.claim, settlement.wait(parcel.claim, FAULT_WAIT_MS, f"Redis was away ({error})"))
+            outbox.finish(parcel.claim, settlement.wait(parcel.claim, AWAY_WAIT_MS, f"Redis was away ({error})"))
             continue
         if relay:
             groups.setdefault(relay.name, (relay, deque()))[1].append(parcel)

@@ -29,6 +29,8 @@ from postroom_worker.stopping import is_stopping
 log = logging.getLogger("postroom")
 
 FAULT_WAIT_MS = 60_000
+AWAY_WAIT_MS = 5_000
+"""Redis did not answer: it does again when this wait is recorded."""
 _DECIDED = (Outcome.ACCEPTED, Outcome.DEFERRED, Outcome.REFUSED)
 _AT_ONCE = 16
 """Parcels for which the relay's limits are asked in one round trip."""
@@ -120,7 +122,7 @@ class Lane:
         except NoPlace as no:
             self._is_over, self.no_place = True, no.wait
         except LedgerUnavailable as error:
-            self._is_over, self.no_place = True, Wait(FAULT_WAIT_MS, f"Redis was away ({error})")
+            self._is_over, self.no_place = True, Wait(AWAY_WAIT_MS, f"Redis was away ({error})")
         finally:
             self._leave_domains()
         return ended_early
