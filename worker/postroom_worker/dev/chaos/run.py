@@ -57,8 +57,9 @@ class Report:
 
     def problems(self) -> list[str]:
         """Return everything that is wrong; nothing when the promise was kept."""
-        after = [f"after the file was cut short: {each}" for each in self.after.problems()]
-        found = [*self.accounts.problems(), *after, *self.others]
+        found = self.accounts.problems()
+        found += [f"after the file was cut short: {each}" for each in self.after.problems() if each not in found]
+        found += self.others
         found += [f"{name}: it never bit" for name, times in self.bit.items() if not times]
         found += [f"no letter went {manner}" for manner in MANNERS if not self.manners.get(manner)]
         found += [f"relay {relay} took nothing" for relay, number in self.by_relay.items() if not number]
