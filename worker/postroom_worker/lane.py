@@ -78,18 +78,18 @@ class Lane:
             some = _popped(self._source, _AT_ONCE)
             if not some:
                 return None
-            wanted = [(each.left, each.is_bulk) for each in some]
-            waits = until_recorded(
-                lambda wanted=wanted: self._office.places.admit(  # type: ignore[misc]
-                    self._relay, self._breaker.look(may_probe=False), wanted
-                )
-            )
+            waits = until_recorded(partial(self._waits, some))
             for parcel, wait in zip(some, waits, strict=True):
                 if wait.ms:
                     self._wait(parcel, wait)
                 else:
                     self._admitted.append(parcel)
         return self._admitted.popleft() if self._admitted and not self._is_over and not is_stopping() else None
+
+    def _waits(self, parcels: Sequence[Parcel]) -> list[Wait]:
+        """How long each has to wait before the relay's limits admit it."""
+        standing = self._breaker.look(may_probe=False)
+        return self._office.places.admit(self._relay, standing, [(each.left, each.is_bulk) for each in parcels])
 
     def _wait(self, parcel: Parcel, wait: Wait) -> None:
         self._outbox.finish(parcel.claim, settlement.wait(parcel.claim, wait.ms, wait.why))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 from typing import TypeVar
 
@@ -84,7 +85,7 @@ class Outbox:
         for (claim, finish), is_kept in zip(waiting, kept, strict=True):
             self._office.leases.end(claim)
             if not is_kept:
-                until_recorded(lambda claim=claim, finish=finish: self._testify(claim, finish))  # type: ignore[misc]
+                until_recorded(partial(self._testify, claim, finish))
             elif finish.state is LetterState.SENT and claim.contents:
                 self._drop_contents(claim)
             self.delivered[claim.letter_id] = Delivered(claim.letter_id, finish.state, why(finish), finish.wait_ms)

@@ -93,7 +93,7 @@ class Scripts:
         for call in calls:
             self._send(pipeline, call)
         if then:
-            pipeline.execute_command(*then)  # type: ignore[no-untyped-call]
+            pipeline.execute_command(*then)  # type: ignore[no-untyped-call]  # redis-py has no types for it
         return pipeline.execute(raise_on_error=False)
 
     def _send(self, to: Redis, call: Call) -> Any:
