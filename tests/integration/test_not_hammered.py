@@ -7,7 +7,7 @@ import pytest
 from house import Desk, desk
 from postroom import LetterState, Receipt, clock
 from postroom_worker.delivery import deliver
-from postroom_worker.dev.scripted_relay import OFFERS, Reaction, both, close, say, scripted_relay
+from postroom_worker.dev.scripted_relay import OFFERS, Reaction, both, close, octets, say, scripted_relay
 
 LETTERS = 30
 A_WHILE_S = 0.5
@@ -35,20 +35,21 @@ def busily(here: Desk) -> list[Receipt]:
     return receipts
 
 
-HELLO = "250-relay.example.org\r\n250 PIPELINING"
+HELLO = b"250-relay.example.org\r\n250 PIPELINING\r\n"
 ENDS: dict[str, Reaction] = {
-    "hangs up": close,
-    "says 421 and hangs up": both(say("421 4.3.2 bye"), close),
+    "hangs up": both(octets(HELLO), close),
+    "says 421 and hangs up": both(octets(HELLO + b"421 4.3.2 bye\r\n"), close),
+    "says more than it was asked": octets(HELLO + b"550 5.1.1 stray\r\n"),
 }
 
 
 @pytest.mark.parametrize("end", ENDS)
 def test_a_relay_that_greets_us_and_then_ends_every_session_is_left_alone(end: str, redis_url: str) -> None:
-    with scripted_relay({"ehlo": both(say(HELLO), ENDS[end])}) as relay, desk(redis_url, relay.url, **WAITS) as here:
+    with scripted_relay({"ehlo": ENDS[end]}) as relay, desk(redis_url, relay.url, **WAITS) as here:
         receipts = busily(here)
         assert 2 <= len(relay.sessions) <= TIMES
-        assert {each.status().attempts for each in receipts} == {0}, "it is the relay's fault"
-        assert here.standing().trips > 1
+        assert relay.taken == []
+        assert not any(each.status().state.is_final for each in receipts), "it is the relay's fault"
 
 
 @pytest.mark.parametrize(

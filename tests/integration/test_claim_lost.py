@@ -1,0 +1,37 @@
+"""A claim that ran out before the end of its letter was sent: renewal stood still. Nothing is sent any more."""
+
+from __future__ import annotations
+
+import pytest
+
+from house import Desk, desk
+from postroom import LetterState, Receipt
+from postroom_worker.delivery import deliver
+from postroom_worker.dev.scripted_relay import OFFERS, Session, say, scripted_relay
+
+CHUNKED = [*OFFERS, "CHUNKING"]
+
+
+def run_out(here: Desk, receipt: Receipt) -> None:
+    """Let the claim of a letter run out, whatever renews it, and another worker take it."""
+    here.ledger.redis.zadd(here.ledger.keys.index(LetterState.SENDING, 0), {receipt.id: 0})
+    assert here.ledger.release_due(10)
+    assert len(here.ledger.claim([receipt.id], "another")) == 1
+
+
+@pytest.mark.parametrize("offers", [OFFERS, CHUNKED], ids=["data", "chunks"])
+def test_a_letter_that_another_has_claimed_meanwhile_is_not_ended(offers: list[str], redis_url: str) -> None:
+    def lose(session: Session) -> None:
+        if session.recipients == ["lost@example.com"]:
+            run_out(here, lost)
+        say("250 1 octet" if "CHUNKING" in offers else "354 go ahead")(session)
+
+    script = {"bdat" if "CHUNKING" in offers else "data": lose}
+    with scripted_relay(script, {}, offers=offers) as relay, desk(redis_url, relay.url) as here:
+        lost, behind = here.accept("lost@example.com"), here.accept("behind@example.com")
+        first, second = deliver(here.office, [lost.id, behind.id])
+        assert (first.state, first.is_ours) == ("stale", False)
+        assert (second.state, second.is_ours) == ("sent", True)
+        assert lost.status().state is LetterState.SENDING, "it is the other's"
+        assert relay.accepted == {"behind@example.com": 1}
+        assert relay.sessions[0].ended == "hung up", "only that keeps the relay from taking what has no end"
