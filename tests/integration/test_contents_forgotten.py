@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from house import desk
 from postroom import LetterState, operate
 from postroom.ledger.connection import FOREVER_MS
-from postroom.ledger.scripts import Argument, Call, Scripts
+from postroom.ledger.scripts import Scripts
 
 
 class LosingAnswers(Scripts):
     """Runs every script twice, as redis-py does when the first answer is lost."""
 
-    def _round_trip(self, calls: Sequence[Call], then: Sequence[Argument] = ()) -> list[Any]:
-        super()._round_trip(calls, then)
-        return super()._round_trip(calls, then)
+    def _round_trip(self, *batches: Any, **how: Any) -> list[Any]:
+        super()._round_trip(*batches, **how)
+        return super()._round_trip(*batches, **how)
 
 
 def test_a_letter_leaves_no_contents_behind_when_answers_are_lost(redis_url: str) -> None:

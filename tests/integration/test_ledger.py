@@ -18,7 +18,7 @@ from redis.exceptions import ResponseError
 from postroom import LedgerUnavailable, LetterState, RecipientState
 from postroom.ledger import Claim, Finish, Ledger, NewLetter, Recipient, views
 from postroom.ledger.contents import Contents
-from postroom.ledger.scripts import Argument, Call, Scripts
+from postroom.ledger.scripts import Call, Scripts
 from postroom.ledger.transitions import Times
 from postroom_worker.dev.server import server
 
@@ -33,9 +33,9 @@ ANN, BEN = Recipient("ann@example.com"), Recipient("ben@example.com")
 class Forgetful(Scripts):
     """Runs every script twice: the first answer is lost."""
 
-    def _round_trip(self, calls: Sequence[Call], then: Sequence[Argument] = ()) -> list[Any]:
-        super()._round_trip(calls, then)
-        return super()._round_trip(calls, then)
+    def _round_trip(self, *batches: Any, **how: Any) -> list[Any]:
+        super()._round_trip(*batches, **how)
+        return super()._round_trip(*batches, **how)
 
 
 def with_times(ledger: Ledger, times: Times) -> Ledger:
@@ -537,8 +537,8 @@ def walk(ledger: Ledger) -> None:
 
 def test_scripts_that_redis_forgot_are_loaded_again(ledger: Ledger) -> None:
     class Flushing(type(ledger.scripts)):  # type: ignore[misc]
-        def _round_trip(self, calls: Sequence[Call], then: Sequence[Argument] = ()) -> list[Any]:
-            answers: list[Any] = super()._round_trip(calls, then)
+        def _round_trip(self, *batches: Any, **how: Any) -> list[Any]:
+            answers: list[Any] = super()._round_trip(*batches, **how)
             self.redis.script_flush()
             return answers
 
@@ -598,6 +598,15 @@ def test_a_key_of_the_wrong_type_stops_a_script_before_its_first_write(verb: str
         with pytest.raises(ResponseError, match="WRONGTYPE"):
             Scripts(redis).run(call)
         assert dump(redis) == before
+
+
+def test_a_call_that_fails_does_not_hinder_the_others_of_its_batch(ledger: Ledger) -> None:
+    ledger.redis.set(ledger.keys.history("L2"), "wrong")
+    with pytest.raises(LedgerUnavailable, match="WRONGTYPE"):
+        ledger.accept_all([new("L1"), new("L2"), new("L3")])
+    assert [state_of(ledger, each) for each in ("L1", "L3")] == [LetterState.QUEUED] * 2
+    assert not ledger.redis.exists(ledger.keys.letter("L2"))
+    assert ledger.redis.zcard(ledger.keys.index_of("L2", LetterState.QUEUED)) == 2
 
 
 def test_a_full_redis_refuses_new_letters_and_takes_what_became_of_the_old_ones(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -13,7 +12,7 @@ from redis import Redis
 
 from postroom import LetterState, RecipientState, TooLate, UnknownLetter, operate
 from postroom.ledger import Claim, Finish, Ledger, NewLetter, Recipient, views
-from postroom.ledger.scripts import Argument, Call, Scripts
+from postroom.ledger.scripts import Scripts
 from postroom.ledger.transitions import Times
 from postroom.states import EDGES, letter_state
 
@@ -29,11 +28,11 @@ class LosingAnswers(Scripts):
 
     trips = 0
 
-    def _round_trip(self, calls: Sequence[Call], then: Sequence[Argument] = ()) -> list[Any]:
+    def _round_trip(self, *batches: Any, **how: Any) -> list[Any]:
         LosingAnswers.trips += 1
         if LosingAnswers.trips % 3 == 0:
-            super()._round_trip(calls, then)
-        return super()._round_trip(calls, then)
+            super()._round_trip(*batches, **how)
+        return super()._round_trip(*batches, **how)
 
 
 class Chance:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
+from itertools import repeat
 from typing import Any
 
 from redis import Redis
@@ -15,22 +16,40 @@ from redis.exceptions import MasterDownError, NoScriptError, ReadOnlyError
 Argument = str | bytes | int
 
 _NO_PRIMARY = (ReadOnlyError, MasterDownError)
+_TO_REPEAT = (NoScriptError, *_NO_PRIMARY)
+_BATCH = 128
+"""Calls that one run of a script makes at most: nobody else is served meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One run of a script."""
+    """One call of a verb. All calls of a verb have as many keys, and as many arguments."""
 
     verb: str
     keys: Sequence[str]
     arguments: Sequence[Argument]
-    is_whole: bool = False
-    """True when the whole script is sent: what is not known yet is known from then on."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Calls of one verb that one run of its script makes, by their places."""
+
+    verb: str
+    places: Sequence[int]
+    keys: Sequence[str]
+    arguments: Sequence[Argument]
+
+    @classmethod
+    def of(cls, calls: Sequence[Call], places: Sequence[int]) -> _Batch:
+        own = [calls[place] for place in places]
+        keys = [key for call in own for key in call.keys]
+        arguments = [each for call in own for each in call.arguments]
+        return cls(own[0].verb, places, keys, [len(own), *arguments])
 
 
 @lru_cache
 def source(verb: str, events_max: int = 0, *, may_exceed_memory: bool = False) -> str:
-    """Return the whole text of a script, the prelude in front.
+    """Return the whole text of a script: the verb between prelude and epilogue.
 
     Args:
         verb: the file's name without ``.lua``.
@@ -42,7 +61,8 @@ def source(verb: str, events_max: int = 0, *, may_exceed_memory: bool = False) -
     own = (folder / f"{verb}.lua").read_text()
     flags = "#!lua flags=allow-oom\n" if may_exceed_memory and "-- room     not needed" in own else ""
     bounds = f"local events_max = {events_max:d}\n"
-    return flags + bounds + (folder / "prelude.lua").read_text() + own
+    prelude, epilogue = ((folder / f"{name}.lua").read_text() for name in ("prelude", "epilogue"))
+    return f"{flags}{bounds}{prelude}local function verb(KEYS, ARGV)\n{own}end\n{epilogue}"
 
 
 @dataclass(slots=True)
@@ -59,22 +79,23 @@ class Scripts:
         return self.run_all([call])[0]
 
     def run_all(self, calls: Sequence[Call], then: Sequence[Argument] = ()) -> list[Any]:
-        """Run scripts in one round trip and return their answers in order.
+        """Run scripts in one round trip, once for all calls of a verb, and return their answers in order.
 
         Every script is idempotent: those that Redis did not know, or could not run where it is no primary any more,
-        are run again; the others are not.
+        are run again; the others are not. A call that fails does not hinder the others.
 
         Args:
             calls: what to run.
             then: a command that follows on the same connection; its answer is the last.
         """
-        answers = self._round_trip(calls, then)
-        left = [place for place in range(len(calls)) if isinstance(answers[place], (NoScriptError, *_NO_PRIMARY))]
+        batches = _batches(calls)
+        answers = self._round_trip(batches, then)
+        left = [place for place, answer in enumerate(answers[: len(calls)]) if isinstance(answer, _TO_REPEAT)]
         if left:
             if any(isinstance(answers[place], _NO_PRIMARY) for place in left):
                 # After a failover the connections that were kept lead to what is a replica now: they do not break.
                 self.redis.connection_pool.disconnect(inuse_connections=False)
-            again = self._round_trip([replace(calls[place], is_whole=True) for place in left], then)
+            again = self._round_trip(_batches([calls[place] for place in left]), then, is_whole=True)
             for place, answer in zip(left, again, strict=False):
                 answers[place] = answer
             answers[len(calls) :] = again[len(left) :]
@@ -83,29 +104,52 @@ class Scripts:
                 raise answer
         return answers
 
-    def _round_trip(self, calls: Sequence[Call], then: Sequence[Argument] = ()) -> list[Any]:
-        if len(calls) == 1 and not then:
+    def _round_trip(
+        self, batches: Sequence[_Batch], then: Sequence[Argument] = (), *, is_whole: bool = False
+    ) -> list[Any]:
+        """Answers in the order of the calls, and that of the command that follows.
+
+        What Redis does not know yet is known from when the whole script was sent.
+        """
+        if len(batches) == 1 and not then:
             try:
-                return [self._send(self.redis, calls[0])]
-            except (NoScriptError, *_NO_PRIMARY) as error:
-                return [error]
+                return list(self._send(self.redis, batches[0], is_whole=is_whole))
+            except _TO_REPEAT as error:
+                return [error for _ in batches[0].places]
         pipeline = self.redis.pipeline(transaction=False)
-        for call in calls:
-            self._send(pipeline, call)
+        for batch in batches:
+            self._send(pipeline, batch, is_whole=is_whole)
         if then:
             pipeline.execute_command(*then)  # type: ignore[no-untyped-call]  # redis-py has no types for it
-        return pipeline.execute(raise_on_error=False)
+        said = pipeline.execute(raise_on_error=False)
+        answers: dict[int, Any] = {}
+        for batch, answer in zip(batches, said, strict=False):
+            each = repeat(answer) if isinstance(answer, Exception) else answer
+            answers.update(zip(batch.places, each, strict=False))
+        return [answers[place] for place in sorted(answers)] + said[len(batches) :]
 
-    def _send(self, to: Redis, call: Call) -> Any:
-        text = self._source(call.verb)
-        run, script = (to.eval, text) if call.is_whole else (to.evalsha, _digest(text))
-        return run(script, len(call.keys), *call.keys, *call.arguments)
+    def _send(self, to: Redis, batch: _Batch, *, is_whole: bool) -> Any:
+        text = self._source(batch.verb)
+        run, script = (to.eval, text) if is_whole else (to.evalsha, _digest(text))
+        return run(script, len(batch.keys), *batch.keys, *batch.arguments)
 
     def _source(self, verb: str) -> str:
         if self._shebang is None:
             version = str(self.redis.info("server").get("redis_version", "0"))
             self._shebang = int(version.split(".")[0]) >= 7
         return source(verb, self.events_max, may_exceed_memory=self._shebang)
+
+
+def _batches(calls: Sequence[Call]) -> list[_Batch]:
+    """The calls by verb and by slot of a cluster."""
+    alike: dict[tuple[str, str], list[int]] = {}
+    for place, call in enumerate(calls):
+        alike.setdefault((call.verb, call.keys[0].partition("}")[0]), []).append(place)
+    return [
+        _Batch.of(calls, places[first : first + _BATCH])
+        for places in alike.values()
+        for first in range(0, len(places), _BATCH)
+    ]
 
 
 @lru_cache

@@ -9,7 +9,7 @@
 local letter, history, index = KEYS[1], KEYS[2], KEYS[3]
 local known = redis.call('HGET', letter, 'digest')
 if known then return known == ARGV[7] and 'known' or 'other' end
-expect(letter, history, index)
+expect(history, index)
 
 local state, due = ARGV[2], tonumber(ARGV[3])
 local start = math.max(now, due)
@@ -20,6 +20,6 @@ if tonumber(ARGV[5]) > 0 then expires = start + tonumber(ARGV[5]) end
 redis.call('HSET', letter, 'state', state, 'digest', ARGV[7], 'accepted_ms', digits(now), 'attempts', '0',
   'expires_ms', digits(expires), 'give_up_in_ms', ARGV[6], 'give_up_ms', digits(start + tonumber(ARGV[6])),
   unpack(ARGV, 9))
-redis.call('ZADD', index, digits(score), ARGV[1])
+enter(index, ARGV[1], score)
 note(history, ARGV[8])
 return 'accepted'

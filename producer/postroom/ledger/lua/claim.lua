@@ -8,22 +8,20 @@
 -- guard    state
 -- room     not needed
 local letter, history, queued, sending = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local state = redis.call('HGET', letter, 'state')
+local found = redis.call('HMGET', letter, 'fence', 'letter', 'recipients', 'attempts', 'expires_ms', 'give_up_ms',
+  'uncertain', 'pauses', 'on_uncertain', 'contents', 'queue', 'state', 'nonce', 'window')
+local state, nonce, window = found[12], found[13], found[14]
 if not state then
   redis.call('ZREM', queued, ARGV[1])
   return {'unknown'}
 end
-local token = ''
-if state == 'sending' then token = redis.call('HGET', letter, 'nonce') end
-if state ~= 'queued' and token ~= ARGV[2] then return {state} end
-expect(letter, history, queued, sending)
+if state ~= 'queued' and not (state == 'sending' and nonce == ARGV[2]) then return {state} end
+expect(history, queued, sending)
 
 if state == 'queued' then
-  redis.call('HINCRBY', letter, 'fence', 1)
-  redis.call('HSET', letter, 'nonce', ARGV[2], 'worker', ARGV[4])
-  redis.call('HDEL', letter, 'window')
-  move(letter, ARGV[1], queued, sending, 'sending', now + tonumber(ARGV[3]))
+  found[1] = digits(tonumber(found[1] or '0') + 1)
+  redis.call('HSET', letter, 'state', 'sending', 'fence', found[1], 'nonce', ARGV[2], 'worker', ARGV[4])
+  if window then redis.call('HDEL', letter, 'window') end
+  move(ARGV[1], queued, sending, now + tonumber(ARGV[3]))
 end
-local found = redis.call('HMGET', letter, 'fence', 'letter', 'recipients', 'attempts', 'expires_ms', 'give_up_ms',
-  'uncertain', 'pauses', 'on_uncertain', 'contents', 'queue')
 return {'claimed', digits(now), unpack(found, 1, 11)}

@@ -6,9 +6,11 @@
 -- guard    state and nonce
 -- room     not needed
 local letter, sending = KEYS[1], KEYS[2]
-if redis.call('HGET', letter, 'state') ~= 'sending' or redis.call('HGET', letter, 'nonce') ~= ARGV[2] then return 0 end
-redis.call('ZCARD', sending)
-redis.call('HSET', letter, 'window', digits(now) .. ' ' .. ARGV[4])
-if ARGV[5] ~= '' then redis.call('HSET', letter, 'recipients', ARGV[5]) end
-redis.call('ZADD', sending, 'XX', digits(now + tonumber(ARGV[3])), ARGV[1])
+local found = redis.call('HMGET', letter, 'state', 'nonce')
+if found[1] ~= 'sending' or found[2] ~= ARGV[2] then return 0 end
+expect_index(sending)
+local window = digits(now) .. ' ' .. ARGV[4]
+if ARGV[5] == '' then redis.call('HSET', letter, 'window', window)
+else redis.call('HSET', letter, 'window', window, 'recipients', ARGV[5]) end
+enter(sending, ARGV[1], now + tonumber(ARGV[3]))
 return 1

@@ -10,12 +10,11 @@ local letter, history, sending, index = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local found = redis.call('HMGET', letter, 'state', 'nonce', 'finished')
 if found[3] == ARGV[2] then return 'again' end
 if found[1] ~= 'sending' or found[2] ~= ARGV[2] then return 'stale' end
-expect(letter, history, sending, index)
+expect(history, sending, index)
 
-move(letter, ARGV[1], sending, index, ARGV[3], now + tonumber(ARGV[4]))
-redis.call('HSET', letter, 'finished', ARGV[2], 'recipients', ARGV[5], 'attempts', ARGV[6], 'uncertain', ARGV[7],
-  'pauses', ARGV[8], 'reason', ARGV[9], 'deaths', '0')
-redis.call('HDEL', letter, 'nonce', 'window', 'worker')
-if ARGV[10] == '1' then redis.call('HDEL', letter, 'letter') end
+move(ARGV[1], sending, index, now + tonumber(ARGV[4]))
+redis.call('HSET', letter, 'state', ARGV[3], 'finished', ARGV[2], 'recipients', ARGV[5], 'attempts', ARGV[6],
+  'uncertain', ARGV[7], 'pauses', ARGV[8], 'reason', ARGV[9], 'deaths', '0')
+redis.call('HDEL', letter, 'nonce', 'window', 'worker', ARGV[10] == '1' and 'letter' or 'nonce')
 note(history, ARGV[11])
 return 'finished'

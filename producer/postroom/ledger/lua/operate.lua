@@ -11,10 +11,10 @@ local found = redis.call('HMGET', letter, 'state', 'recipients', 'acted')
 if not found[1] then return 'unknown' end
 if found[3] == ARGV[2] then return 'done' end
 if found[1] ~= ARGV[3] or found[2] ~= ARGV[4] then return found[1] end
-expect(letter, history, from, to)
+expect(history, from, to)
 
-move(letter, ARGV[1], from, to, ARGV[5], now + tonumber(ARGV[6]))
-redis.call('HSET', letter, 'acted', ARGV[2], 'recipients', ARGV[7], 'reason', ARGV[9])
+move(ARGV[1], from, to, now + tonumber(ARGV[6]))
+redis.call('HSET', letter, 'state', ARGV[5], 'acted', ARGV[2], 'recipients', ARGV[7], 'reason', ARGV[9])
 if ARGV[8] == '1' then
   local give_up = tonumber(redis.call('HGET', letter, 'give_up_in_ms'))
   redis.call('HSET', letter, 'give_up_ms', digits(now + give_up), 'uncertain', '0', 'deaths', '0', 'pauses', '0')

@@ -1,4 +1,5 @@
 -- prelude: what every script of the ledger begins with. Time is Redis's own; letters are never decoded here.
+-- What follows it is the body of a verb, run once for each call of a batch: see epilogue.
 
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
@@ -19,12 +20,20 @@ local function tell(history, event)
   redis.call('XADD', events_of(history), 'MAXLEN', '~', events_max, '*', 'id', id, 'event', event)
 end
 
--- A script that fails half-way keeps what it wrote (Redis does not roll back): so all types are checked first.
-local function expect(letter, history, ...)
-  redis.call('HLEN', letter)
+-- A script that fails half-way keeps what it wrote (Redis does not roll back): so all types are checked first, those
+-- of the keys that the letters of a batch share once. The letter's own is known by then: every guard reads it.
+local checked = {}
+local function expect_once(count, key)
+  if not checked[key] then redis.call(count, key) end
+  checked[key] = true
+end
+local function expect_index(...)
+  for _, index in ipairs({...}) do expect_once('ZCARD', index) end
+end
+local function expect(history, ...)
   redis.call('LLEN', history)
-  if events_max > 0 then redis.call('XLEN', events_of(history)) end
-  for _, index in ipairs({...}) do redis.call('ZCARD', index) end
+  if events_max > 0 then expect_once('XLEN', events_of(history)) end
+  expect_index(...)
 end
 
 -- An event is a JSON object given as text; its time is put in front.
@@ -36,8 +45,19 @@ local function note(history, event)
 end
 
 -- A letter is in exactly one index, that of its state; its score is the time at which something has to happen next.
-local function move(letter, id, from, to, state, score)
-  redis.call('ZREM', from, id)
-  redis.call('ZADD', to, digits(score), id)
-  redis.call('HSET', letter, 'state', state)
+-- The moves of a batch are made together, at its end.
+local leaving, coming = {}, {}
+local function enter(index, id, score)
+  local members = coming[index] or {}
+  members[#members + 1] = digits(score)
+  members[#members + 1] = id
+  coming[index] = members
+end
+local function move(id, from, to, score)
+  if from ~= to then
+    local members = leaving[from] or {}
+    members[#members + 1] = id
+    leaving[from] = members
+  end
+  enter(to, id, score)
 end

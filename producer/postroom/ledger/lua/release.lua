@@ -16,7 +16,7 @@ if found[1] ~= from then
   redis.call('ZREM', index, id)
   return {}
 end
-expect(letter, history, index, queued, held)
+expect(history, index, queued, held)
 
 local reason, deaths = '', tonumber(found[7] or '0')
 if from == 'sending' then
@@ -37,10 +37,11 @@ if from == 'sending' then
   redis.call('HDEL', letter, 'nonce', 'window', 'worker')
 end
 if reason ~= '' then
-  redis.call('HSET', letter, 'reason', reason)
+  redis.call('HSET', letter, 'state', 'held', 'reason', reason)
   note(history, '{"event":"held","why":"' .. reason .. '"}')
-  move(letter, id, index, held, 'held', now)
+  move(id, index, held, now)
   return {}
 end
-move(letter, id, index, queued, 'queued', now + tonumber(ARGV[3]))
+redis.call('HSET', letter, 'state', 'queued')
+move(id, index, queued, now + tonumber(ARGV[3]))
 return {found[2], found[3], digits(deaths)}

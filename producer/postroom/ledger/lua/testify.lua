@@ -12,12 +12,12 @@ local found = redis.call('HMGET', letter, 'state', 'recipients', 'late', 'testif
 if found[4] == ARGV[2] then return 'again' end
 if not found[3] or not found[3]:find(ARGV[2], 1, true) then return 'nothing' end
 if found[1] ~= ARGV[3] or found[2] ~= ARGV[4] then return found[1] end
-expect(letter, history, from, to)
+expect(history, from, to)
 
-move(letter, ARGV[1], from, to, ARGV[5], now + tonumber(ARGV[6]))
+move(ARGV[1], from, to, now + tonumber(ARGV[6]))
 -- Whoever is in a window of the same letter now has evidence to give, too.
 local late = found[5] and found[6] and (found[3] .. ' ' .. found[6]) or found[3]
-redis.call('HSET', letter, 'recipients', ARGV[7], 'testified', ARGV[2], 'late', late)
+redis.call('HSET', letter, 'state', ARGV[5], 'recipients', ARGV[7], 'testified', ARGV[2], 'late', late)
 if ARGV[5] ~= ARGV[3] then redis.call('HSET', letter, 'reason', '') end
 redis.call('HDEL', letter, 'nonce', 'window', 'worker')
 if ARGV[8] == '1' then redis.call('HDEL', letter, 'letter') end
