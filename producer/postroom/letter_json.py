@@ -119,6 +119,24 @@ def decode(text: bytes | str) -> tuple[dict[str, Any], Problems]:
         NewerSchema: it was written by a newer Postroom.
         InvalidLetter: it is no such JSON: not JSON at all, unknown keys, wrong types, too deep, too large.
     """
+    read = structure(text)
+    keywords = {name: value for name in _PLAIN if (value := getattr(read, name)) != _DEFAULTS[name]}
+    parts = _PartReader()
+    keywords |= {name: parts.body(getattr(read, name), name) for name in ("message", "html", "calendar", "ready")}
+    keywords["attachments"] = tuple(
+        parts.read(each, f"attachments[{place}]") for place, each in enumerate(read.attachments)
+    )
+    keywords["inline"] = parts.inline(read.inline)
+    return keywords, parts.problems
+
+
+def structure(text: bytes | str) -> LetterJson:
+    """Return what this JSON says, of which nothing but names and types is checked.
+
+    Raises:
+        NewerSchema: it was written by a newer Postroom.
+        InvalidLetter: it is no such JSON: not JSON at all, unknown keys, wrong types, too deep, too large.
+    """
     if not isinstance(text, str | bytes | bytearray):
         raise invalid("letter", f"it is {type(text).__name__}", "give JSON, as bytes or str")
     if len(text) > SIZE_MAX:
@@ -134,14 +152,7 @@ def decode(text: bytes | str) -> tuple[dict[str, Any], Problems]:
         ) from None
     if read.schema != SCHEMA:
         raise invalid("schema", f"{read.schema} is no schema", f"write {SCHEMA}")
-    keywords = {name: value for name in _PLAIN if (value := getattr(read, name)) != _DEFAULTS[name]}
-    parts = _PartReader()
-    keywords |= {name: parts.body(getattr(read, name), name) for name in ("message", "html", "calendar", "ready")}
-    keywords["attachments"] = tuple(
-        parts.read(each, f"attachments[{place}]") for place, each in enumerate(read.attachments)
-    )
-    keywords["inline"] = parts.inline(read.inline)
-    return keywords, parts.problems
+    return read
 
 
 class _Schema(msgspec.Struct):

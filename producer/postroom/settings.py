@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from typing import Any
 
@@ -141,13 +140,6 @@ class Settings:
             if text:
                 values[each.name] = _parsed(variable(each.name), _PARSERS[str(each.type)], text)
         return cls(**values)
-
-    def without_limits(self) -> Settings:
-        """Return these settings for letters that were accepted already: under limits that may have been wider."""
-        huge = sys.maxsize
-        return replace(
-            self, domain_literals=True, letter_max=huge, header_max=huge, recipients_max=huge, parts_max=huge
-        )
 
     @property
     def broker(self) -> str:

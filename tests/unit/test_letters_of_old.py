@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from letters import PDF, SETTINGS
-from postroom import Letter
+from postroom import InvalidLetter, Letter
+from postroom.kept_letter import kept_letter
 from postroom.letter_json import LetterJson, PartJson
 
 FOLDER = Path(__file__).parents[1] / "data" / "schema-1"
@@ -21,6 +22,17 @@ WRITTEN = sorted(FOLDER.glob("*.json"))
 def test_a_letter_of_schema_1_composes_to_the_same_octets(path: Path) -> None:
     letter = Letter.from_json(path.read_bytes(), SETTINGS)
     assert b"".join(letter.octets(lambda stored: PDF)) == path.with_suffix(".eml").read_bytes()
+
+
+@pytest.mark.parametrize("path", [each for each in WRITTEN if each.stem != "by-hand"])
+def test_so_does_one_that_the_ledger_kept(path: Path) -> None:
+    letter = kept_letter(path.read_bytes())
+    assert b"".join(letter.octets(lambda stored: PDF)) == path.with_suffix(".eml").read_bytes()
+
+
+def test_one_that_was_written_by_hand_was_never_kept_like_that() -> None:
+    with pytest.raises(InvalidLetter, match="has parts"):
+        kept_letter((FOLDER / "by-hand.json").read_bytes())
 
 
 @pytest.mark.parametrize("path", [each for each in WRITTEN if each.stem not in ("by-hand", "stored")])

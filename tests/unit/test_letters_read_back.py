@@ -27,6 +27,7 @@ import letters
 from letters import PICTURE, as_arrived, letter, lines_as_read
 from postroom import Group, Letter, Part
 from postroom.address import Address, mailboxes
+from postroom.kept_letter import kept_letter
 
 INDEPENDENT = Path(__file__).parents[1] / "independent"
 
@@ -154,6 +155,7 @@ def test_any_letter_reads_back_as_it_was_given(keywords: dict[str, Any]) -> None
     octets = made.as_bytes()
     assert_fit_for_the_wire(octets)
     assert Letter.from_json(made.to_json(), letters.SETTINGS).as_bytes() == octets
+    assert kept_letter(made.to_json()) == made
 
     message = parsed(octets)
     for field, addresses in (("from", (made.from_,)), ("cc", made.cc), ("reply-to", made.reply_to)):

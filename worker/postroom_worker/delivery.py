@@ -10,8 +10,8 @@ from contextlib import suppress
 from threading import Thread
 
 from postroom.errors import InvalidLetter, LedgerUnavailable, NewerSchema
+from postroom.kept_letter import kept_letter
 from postroom.ledger import Claim
-from postroom.letter import Letter
 from postroom_worker import settlement
 from postroom_worker.lane import AWAY_WAIT_MS, FAULT_WAIT_MS, Lane
 from postroom_worker.limits import domain_of
@@ -58,7 +58,7 @@ def opened(office: Office, claim: Claim, outbox: Outbox) -> Parcel | None:
         outbox.finish(claim, settlement.expire(claim, office.rules, late))
         return None
     try:
-        letter = Letter.from_json(claim.letter, office.settings.without_limits())
+        letter = kept_letter(claim.letter)
         relays = route(
             office.relays, name=letter.relay, sender_domain=domain_of(letter.from_.address), tags=letter.tags
         )

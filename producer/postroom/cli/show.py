@@ -15,10 +15,10 @@ from postroom.cli.arguments import LetterId, json_option
 from postroom.cli.content import Content, content_of, content_view
 from postroom.cli.desk import Desk, pass_desk
 from postroom.cli.timeline import timeline
+from postroom.kept_letter import kept_letter
 from postroom.ledger import Account, LetterStatus
 from postroom.ledger.availability import available
 from postroom.ledger.views import account, letter_json
-from postroom.letter import Letter
 from postroom.mime.stored import Stored
 from postroom.reply import printable
 
@@ -102,7 +102,7 @@ def _octets(desk: Desk, letter_id: str) -> bytes:
             return desk.ledger.contents.read(stored.sha256)
 
     try:
-        return b"".join(Letter.from_json(kept, desk.postroom.settings.without_limits()).octets(read))
+        return b"".join(kept_letter(kept).octets(read))
     except ValueError as error:
         raise click.ClickException(f"letter {letter_id} cannot be composed: {printable(str(error))}") from error
 

@@ -64,7 +64,7 @@ class Claim:
     claimed_s: float
     """Our steady clock's at the claim: what passed since is counted by it."""
     letter: bytes
-    """The letter, as `Letter.from_json` reads it."""
+    """The letter, as `kept_letter` reads it."""
     recipients: Recipients
     attempts: int
     """Attempts so far that counted."""
