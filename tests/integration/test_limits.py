@@ -219,7 +219,10 @@ def test_so_many_recipients_at_a_domain_in_a_transaction(redis_url: str, tmp_pat
 
 def test_a_domain_that_asks_for_less_gets_less_for_a_while(redis_url: str) -> None:
     script = {"rcpt": [say("450 4.7.28 too fast"), say("250 ok")]}
-    with scripted_relay(script) as relay, desk(redis_url, relay.url, POSTROOM_SLOW_S="60") as here:
+    with (
+        scripted_relay(script) as relay,
+        desk(redis_url, relay.url, POSTROOM_SLOW_S="60", POSTROOM_SESSIONS="1") as here,
+    ):
         assert here.deliver(here.accept(ANN)).state is LetterState.DEFERRED
         [(domain, rate)] = here.ledger.relays.knock("default", "", 0, 60_000).rates.items()
         assert domain == "example.com"

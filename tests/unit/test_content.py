@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from postroom_worker.smtp.content import TAIL_OCTETS, ended, first, pieces, split, stuffed
+from postroom_worker.smtp.content import TAIL_OCTETS, ended, first, pieces, split, stuffed, together
 
 LINES = st.lists(st.sampled_from(["", ".", "..", "a", ".a", "a.", "...\t", "\x00", "é"]), max_size=8)
 CONTENT = st.one_of(
@@ -97,3 +97,9 @@ def test_a_last_line_gets_its_end_with_either_command() -> None:
     assert ended([b"a", b"b"]) == b"ab\r\n"
     assert ended([b"a\r", b"\n"]) == b"a\r\n"
     assert ended([]) == b""
+
+
+def test_the_chunks_of_a_small_letter_become_one_and_those_of_a_large_one_stay() -> None:
+    assert together([b"a", b"", b"b"]) == [b"ab"]
+    large = [b"x" * TAIL_OCTETS, b"y"]
+    assert together(large) is large

@@ -7,6 +7,7 @@ import random
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from math import ceil
 from threading import Thread
 
 from postroom.errors import InvalidLetter, LedgerUnavailable, NewerSchema
@@ -25,7 +26,7 @@ from postroom_worker.stopping import is_stopping
 log = logging.getLogger("postroom")
 
 _NEWER_SCHEMA_WAIT_MS = 60_000
-_LETTERS_A_LANE = 16
+_LETTERS_A_LANE = 4
 """Fewer are not worth a session of their own."""
 
 
@@ -116,8 +117,9 @@ def _left_alone(state: str) -> str:
 
 def send(office: Office, relay: Relay, source: deque[Parcel], outbox: Outbox) -> Sequence[Parcel]:
     """Send parcels through as many sessions as are worth it; returns those that have to look for another relay."""
-    number = min(office.settings.sessions, -(-len(source) // _LETTERS_A_LANE))
-    lanes = [Lane(office, relay, source, outbox) for _ in range(max(1, number))]
+    number = max(1, min(office.settings.sessions, ceil(len(source) / _LETTERS_A_LANE)))
+    share = ceil(len(source) / number)
+    lanes = [Lane(office, relay, source, outbox, share) for _ in range(number)]
     threads = [thread for lane in lanes[1:] if (thread := _started(lane))]
     lanes[0].run()
     for thread in threads:

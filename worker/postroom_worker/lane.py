@@ -20,6 +20,7 @@ from postroom_worker.parcel import Parcel
 from postroom_worker.relay import Relay
 from postroom_worker.settlement import Attempt
 from postroom_worker.signing import signed
+from postroom_worker.smtp.content import together
 from postroom_worker.smtp.flight import transmit
 from postroom_worker.smtp.pool import NoPlace
 from postroom_worker.smtp.submission import Answers, Submission
@@ -33,18 +34,28 @@ AWAY_WAIT_MS = 5_000
 """Redis did not answer: it does again when this wait is recorded."""
 _DECIDED = (Outcome.ACCEPTED, Outcome.DEFERRED, Outcome.REFUSED)
 _AT_ONCE = 16
-"""Parcels for which the relay's limits are asked in one round trip."""
+"""Parcels for which the relay's limits are asked in one round trip, at most."""
 
 
 class Lane:
     """Where parcels go through. What cannot, for the relay is down or has no place, stays in the source."""
 
-    def __init__(self, office: Office, relay: Relay, source: deque[Parcel], outbox: Outbox) -> None:
+    def __init__(self, office: Office, relay: Relay, source: deque[Parcel], outbox: Outbox, share: int) -> None:
+        """Make a lane.
+
+        Args:
+            office: what it works with.
+            relay: where its parcels go.
+            source: where it takes them from, as other lanes do.
+            outbox: takes what they came to.
+            share: how many it takes at once, at most: so that there are some for each lane.
+        """
         self._office = office
         self._relay = relay
         self._breaker = office.breakers[relay.name]
         self._source = source
         self._outbox = outbox
+        self._at_once = min(share, _AT_ONCE)
         self._admitted: deque[Parcel] = deque()
         self._under_way: dict[Submission, Parcel] = {}
         self._withheld: dict[Submission, str] = {}
@@ -75,7 +86,7 @@ class Lane:
     def _take(self) -> Parcel | None:
         """Return the next parcel that the relay's limits admit; None when there is none, or none may go."""
         while not self._admitted and not self._is_over and not is_stopping():
-            some = _popped(self._source, _AT_ONCE)
+            some = _popped(self._source, self._at_once)
             if not some:
                 return None
             waits = until_recorded(partial(self._waits, some))
@@ -159,7 +170,7 @@ class Lane:
         def read(stored: Stored) -> bytes:
             return self._office.ledger.contents.read(stored.sha256)
 
-        return signed(parcel.letter.octets(read), self._office.keys)
+        return together(signed(parcel.letter.octets(read), self._office.keys))
 
     def _no_entry(self, parcel: Parcel, member: str) -> Wait | None:
         """Take a place at each recipient domain that has limits of its own; or say what to wait for."""

@@ -178,11 +178,13 @@ def transaction(relay: Relay, recipients: Sequence[str]) -> list[str]:
     chosen: list[str] = []
     counts: dict[str, int] = {}
     most = relay.limits.recipients_per_transaction or len(recipients)
+    if not relay.domains:
+        return list(recipients[:most])
     for address in recipients:
         if len(chosen) == most:
             break
-        domain = domain_of(address) if relay.domains else ""
-        allowed = relay.limits_for(domain).recipients_per_transaction if relay.domains else 0
+        domain = domain_of(address)
+        allowed = relay.limits_for(domain).recipients_per_transaction
         if allowed and counts.get(domain, 0) == allowed:
             continue
         counts[domain] = counts.get(domain, 0) + 1

@@ -81,9 +81,11 @@ class Outbox:
         if not waiting and not windows:
             return []
         ledger = self._office.ledger
+        for claim, _ in waiting:
+            # Before, lest a renewal that comes after the finish takes the claim for lost.
+            self._office.leases.end(claim)
         kept, entered = until_recorded(lambda: ledger.record(waiting, windows))
         for (claim, finish), is_kept in zip(waiting, kept, strict=True):
-            self._office.leases.end(claim)
             if not is_kept:
                 until_recorded(partial(self._testify, claim, finish))
             elif finish.state is LetterState.SENT and claim.contents:

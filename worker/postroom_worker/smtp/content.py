@@ -45,6 +45,11 @@ def ended(chunks: Sequence[bytes]) -> bytes:
     return whole if whole.endswith(b"\r\n") or not whole else whole + b"\r\n"
 
 
+def together(chunks: Sequence[bytes]) -> Sequence[bytes]:
+    """Return the chunks as one, if they are small: what is done with each is then done once."""
+    return [b"".join(chunks)] if sum(map(len, chunks)) <= TAIL_OCTETS else chunks
+
+
 def split(chunks: Iterable[bytes]) -> tuple[list[bytes], bytes]:
     """Return what is written before the window, and the last octets, which end the content after DATA."""
     written = list(stuffed(chunks))
