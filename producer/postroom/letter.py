@@ -144,10 +144,12 @@ class Letter:
         problems = Problems()
         now_ms = clock.wall_ms()
 
-        def take(name: str, make: Callable[[Any, str], object], value: object) -> None:
-            field = name.removesuffix("_ms")
+        def take(name: str, make: Callable[..., object], value: object, **bounds: Any) -> None:
+            if value is None and name in _LEFT_OUT:
+                object.__setattr__(self, name, _LEFT_OUT[name])
+                return
             try:
-                object.__setattr__(self, name, make(value, field))
+                object.__setattr__(self, name, make(value, name.removesuffix("_ms"), **bounds))
             except InvalidLetter as error:
                 problems.extend(error.problems)
                 object.__setattr__(self, name, None)
@@ -155,32 +157,31 @@ class Letter:
         take("idempotency_key", keywords.key, idempotency_key)
         take("id", keywords.identity, (id, self.idempotency_key, now_ms))
         literals = limits.domain_literals
-        addresses = partial(keywords.addresses, literals=literals)
-        take("from_", partial(keywords.author, literals=literals), limits.from_ if from_ is None else from_)
-        take("to", addresses, to)
-        take("cc", addresses, cc)
-        take("bcc", addresses, bcc)
-        take("reply_to", addresses, reply_to)
+        take("from_", keywords.author, limits.from_ if from_ is None else from_, literals=literals)
+        take("to", keywords.addresses, to, literals=literals)
+        take("cc", keywords.addresses, cc, literals=literals)
+        take("bcc", keywords.addresses, bcc, literals=literals)
+        take("reply_to", keywords.addresses, reply_to, literals=literals)
         take("subject", keywords.subject, subject)
         take("headers", keywords.headers, headers)
         with problems.collecting():
             unsubscribe = keywords.list_unsubscribe(list_unsubscribe, "list_unsubscribe")
-        take("message", partial(keywords.message, max_octets=limits.letter_max), message)
+        take("message", keywords.message, message, max_octets=limits.letter_max)
         take("html", keywords.html, html)
         take("text_from_html", keywords.flag, text_from_html)
         take("calendar", keywords.calendar, calendar)
-        take("attachments", partial(keywords.attachments, max_octets=limits.letter_max), attachments)
-        take("inline", partial(keywords.inline, max_octets=limits.letter_max), inline)
+        take("attachments", keywords.attachments, attachments, max_octets=limits.letter_max)
+        take("inline", keywords.inline, inline, max_octets=limits.letter_max)
         take("ready", keywords.ready_message, ready)
-        take("envelope_from", partial(keywords.reverse_path, literals=literals), envelope_from)
+        take("envelope_from", keywords.reverse_path, envelope_from, literals=literals)
         take("notify", keywords.notify, notify)
         take("ret", keywords.ret, ret)
         take("envid", keywords.envid, envid)
         take("relay", keywords.name_of_relay, relay)
         take("send_at_ms", keywords.moment_ms, send_at)
         take("expires_in_ms", keywords.span_ms, expires_in)
-        take("priority", keywords.one_of(keywords.PRIORITIES), priority)
-        take("on_uncertain", keywords.one_of(keywords.POLICIES), on_uncertain)
+        take("priority", keywords.priority, priority)
+        take("on_uncertain", keywords.policy, on_uncertain)
         take("tags", keywords.tags, tags)
         take("date_ms", keywords.moment_ms, date_ms)
         problems.raise_if_any()
@@ -312,7 +313,7 @@ class Letter:
 
     def to_json(self) -> bytes:
         """Return the letter as JSON, with everything in it, as `from_json` and the task ``postroom.accept`` read it."""
-        return letter_json.encode(self)[0]
+        return letter_json.encode(self)
 
     @classmethod
     def from_json(cls, text: bytes | str, settings: Settings | None = None, *, default_id: str | None = None) -> Self:
@@ -353,6 +354,13 @@ def _text_of(html: Part) -> str | None:
     return None
 
 
+_NONE: tuple[str, ...] = ("subject", "message", "html", "calendar", "ready", "envelope_from", "ret", "envid", "relay")
+_LEFT_OUT: dict[str, object] = {
+    **dict.fromkeys(("to", "cc", "bcc", "reply_to", "headers", "inline", "notify"), ()),
+    **dict.fromkeys((*_NONE, "send_at_ms", "date_ms", "idempotency_key"), None),
+    "expires_in_ms": 0,
+}
+"""What a keyword becomes that is None: most are left out, and are not worth a call."""
 _UNDISCLOSED = b"To: undisclosed-recipients:;\r\n"
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -92,22 +92,51 @@ _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(LetterJson)
 
 
-def encode(letter: Letter, *, contents_over: int | None = None) -> tuple[bytes, dict[str, bytes]]:
-    """Return the letter as JSON, and the octets that were left out of it, by digest.
+class Written(NamedTuple):
+    """A letter as the ledger keeps it."""
+
+    text: bytes
+    contents: dict[str, bytes]
+    """The octets that were left out of it, by digest."""
+    digest: str
+    """Of what the caller asked for: the same for two letters that differ but in id and date."""
+
+
+class Sha256s:
+    """Digests of octets: those that several letters share are read once, as long as this is kept."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[bytes, str]] = {}
+
+    def of(self, octets: bytes) -> str:
+        """Return the digest, in hexadecimal."""
+        known = self._known.get(id(octets))
+        if known is None:
+            known = self._known[id(octets)] = octets, hashlib.sha256(octets).hexdigest()
+        return known[1]
+
+
+def encode(letter: Letter) -> bytes:
+    """Return the letter as JSON, with everything in it."""
+    return _encoder.encode(_letter(letter, _PartWriter(Sha256s(), None), letter.id, letter.date_ms))
+
+
+def write(letter: Letter, contents_over: int, sha256s: Sha256s) -> Written:
+    """Return the letter as the ledger keeps it.
 
     Args:
         letter: what to write.
-        contents_over: leave out the octets of parts that are larger than this; None keeps all in the JSON.
+        contents_over: leave out the octets of parts that are larger than this.
+        sha256s: kept from letter to letter.
     """
-    contents: dict[str, bytes] = {}
-    written = _letter(letter, _PartWriter(contents, contents_over), letter.id, letter.date_ms)
-    return _encoder.encode(written), contents
-
-
-def digest(letter: Letter) -> str:
-    """Return a digest of what the caller asked for: the same for two letters that differ but in id and date."""
-    asked = _encoder.encode(_letter(letter, _PartWriter({}, _DIGEST_OVER), None, None))
-    return hashlib.blake2b(asked, digest_size=16).hexdigest()
+    parts = _PartWriter(sha256s, contents_over)
+    text = _encoder.encode(_letter(letter, parts, letter.id, letter.date_ms))
+    if contents_over == _DIGEST_OVER:
+        asked = text[len(_HEAD % (letter.id.encode(), letter.date_ms)) :]
+    else:
+        # Whatever is set there and here, one letter has one digest.
+        asked = _encoder.encode(_letter(letter, _PartWriter(sha256s, _DIGEST_OVER), None, None))[len(_ANY_HEAD) :]
+    return Written(text, parts.contents, hashlib.blake2b(asked, digest_size=16).hexdigest())
 
 
 def decode(text: bytes | str) -> tuple[dict[str, Any], Problems]:
@@ -161,7 +190,9 @@ class _Schema(msgspec.Struct):
 
 _schema = msgspec.json.Decoder(_Schema)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_DIGEST_OVER = 1024
+_DIGEST_OVER = 64 * 1024
+_ANY_HEAD = b'{"schema":%d,' % SCHEMA
+_HEAD = _ANY_HEAD + b'"id":"%s","date_ms":%d,'
 _PARTS = ("message", "html", "calendar", "ready", "attachments", "inline")
 _PLAIN = tuple(name for name in LetterJson.__struct_fields__ if name not in ("schema", *_PARTS))
 _DEFAULTS = {name: getattr(LetterJson(schema=SCHEMA), name) for name in _PLAIN}
@@ -171,8 +202,9 @@ _DEFAULTS = {name: getattr(LetterJson(schema=SCHEMA), name) for name in _PLAIN}
 class _PartWriter:
     """Writes parts, leaving large octets out into `contents`."""
 
-    contents: dict[str, bytes]
+    sha256s: Sha256s
     contents_over: int | None
+    contents: dict[str, bytes] = field(default_factory=dict)
 
     def write(self, part: Part) -> PartJson:
         text, octets, stored = self._octets(part.content)
@@ -196,7 +228,7 @@ class _PartWriter:
         if isinstance(content, Stored):
             return None, None, StoredJson(content.sha256, content.size)
         if self.contents_over is not None and len(content) > self.contents_over:
-            sha256 = hashlib.sha256(content).hexdigest()
+            sha256 = self.sha256s.of(content)
             self.contents[sha256] = content
             return None, None, StoredJson(sha256, len(content))
         if not content:
