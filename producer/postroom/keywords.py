@@ -312,10 +312,6 @@ def one_of(choices: tuple[str, ...]) -> Callable[[str, str], str]:
     return check
 
 
-priority = one_of(PRIORITIES)
-policy = one_of(POLICIES)
-
-
 def notify(value: str | Iterable[str] | None, field: str) -> tuple[str, ...]:
     """When reports of delivery are asked for (NOTIFY, RFC 3461 §4.1): each word once, in a fixed order."""
     if value is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.message import Message
 from email.utils import format_datetime
@@ -66,6 +66,8 @@ class Letter:
     tags: tuple[str, ...]
     ready: Part | None
     """The whole message, when it came ready: see `from_bytes`."""
+    envelope: Envelope = field(init=False, repr=False, compare=False)
+    """The reverse-path and the forward-paths, each recipient once, and what reports are asked for."""
 
     def __init__(
         self,
@@ -143,47 +145,49 @@ class Letter:
         limits = settings or process_settings()
         problems = Problems()
         now_ms = clock.wall_ms()
-
-        def take(name: str, make: Callable[..., object], value: object, **bounds: Any) -> None:
+        put = object.__setattr__
+        given = {
+            "idempotency_key": idempotency_key,
+            "from_": limits.from_ if from_ is None else from_,
+            "to": to,
+            "cc": cc,
+            "bcc": bcc,
+            "reply_to": reply_to,
+            "subject": subject,
+            "headers": headers,
+            "message": message,
+            "html": html,
+            "text_from_html": text_from_html,
+            "calendar": calendar,
+            "attachments": attachments,
+            "inline": inline,
+            "ready": ready,
+            "envelope_from": envelope_from,
+            "notify": notify,
+            "ret": ret,
+            "envid": envid,
+            "relay": relay,
+            "send_at_ms": send_at,
+            "expires_in_ms": expires_in,
+            "priority": priority,
+            "on_uncertain": on_uncertain,
+            "tags": tags,
+            "date_ms": date_ms,
+        }
+        for name, make in _checks(limits.domain_literals, limits.letter_max).items():
+            value = given[name]
             if value is None and name in _LEFT_OUT:
-                object.__setattr__(self, name, _LEFT_OUT[name])
-                return
+                put(self, name, _LEFT_OUT[name])
+                continue
             try:
-                object.__setattr__(self, name, make(value, name.removesuffix("_ms"), **bounds))
+                put(self, name, make(value, name.removesuffix("_ms")))
             except InvalidLetter as error:
                 problems.extend(error.problems)
-                object.__setattr__(self, name, None)
-
-        take("idempotency_key", keywords.key, idempotency_key)
-        take("id", keywords.identity, (id, self.idempotency_key, now_ms))
-        literals = limits.domain_literals
-        take("from_", keywords.author, limits.from_ if from_ is None else from_, literals=literals)
-        take("to", keywords.addresses, to, literals=literals)
-        take("cc", keywords.addresses, cc, literals=literals)
-        take("bcc", keywords.addresses, bcc, literals=literals)
-        take("reply_to", keywords.addresses, reply_to, literals=literals)
-        take("subject", keywords.subject, subject)
-        take("headers", keywords.headers, headers)
+                put(self, name, None)
+        with problems.collecting():
+            put(self, "id", keywords.identity((id, self.idempotency_key, now_ms), "id"))
         with problems.collecting():
             unsubscribe = keywords.list_unsubscribe(list_unsubscribe, "list_unsubscribe")
-        take("message", keywords.message, message, max_octets=limits.letter_max)
-        take("html", keywords.html, html)
-        take("text_from_html", keywords.flag, text_from_html)
-        take("calendar", keywords.calendar, calendar)
-        take("attachments", keywords.attachments, attachments, max_octets=limits.letter_max)
-        take("inline", keywords.inline, inline, max_octets=limits.letter_max)
-        take("ready", keywords.ready_message, ready)
-        take("envelope_from", keywords.reverse_path, envelope_from, literals=literals)
-        take("notify", keywords.notify, notify)
-        take("ret", keywords.ret, ret)
-        take("envid", keywords.envid, envid)
-        take("relay", keywords.name_of_relay, relay)
-        take("send_at_ms", keywords.moment_ms, send_at)
-        take("expires_in_ms", keywords.span_ms, expires_in)
-        take("priority", keywords.priority, priority)
-        take("on_uncertain", keywords.policy, on_uncertain)
-        take("tags", keywords.tags, tags)
-        take("date_ms", keywords.moment_ms, date_ms)
         problems.raise_if_any()
         self._make_whole(now_ms, unsubscribe)
         letter_rules.check(self, limits)
@@ -212,6 +216,7 @@ class Letter:
             put("date_ms", given_ms)
         elif self.date_ms is None:
             put("date_ms", max(self.send_at_ms or 0, now_ms))
+        put("envelope", self._envelope())
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -219,9 +224,7 @@ class Letter:
         bodies = (part for part in (self.message, self.html, self.calendar, self.ready) if part is not None)
         return (*bodies, *self.inline, *self.attachments)
 
-    @property
-    def envelope(self) -> Envelope:
-        """The reverse-path and the forward-paths, each recipient once, and what reports are asked for."""
+    def _envelope(self) -> Envelope:
         reverse_path = self.from_.address if self.envelope_from is None else self.envelope_from
         recipients = forward_paths(mailboxes((*self.to, *self.cc, *self.bcc)))
         return Envelope(reverse_path, recipients, self.notify, self.ret or "", self.envid or "")
@@ -352,6 +355,40 @@ def _text_of(html: Part) -> str | None:
         if part.content_type == "text/html":
             return plain_text.from_html(part.text) if isinstance(part.content, bytes) else None
     return None
+
+
+@lru_cache(maxsize=8)
+def _checks(literals: bool, max_octets: int) -> dict[str, Callable[[Any, str], object]]:
+    """What each keyword becomes, and is refused by, under these limits; in the order in which problems are told."""
+    addresses = partial(keywords.addresses, literals=literals)
+    return {
+        "idempotency_key": keywords.key,
+        "from_": partial(keywords.author, literals=literals),
+        "to": addresses,
+        "cc": addresses,
+        "bcc": addresses,
+        "reply_to": addresses,
+        "subject": keywords.subject,
+        "headers": keywords.headers,
+        "message": partial(keywords.message, max_octets=max_octets),
+        "html": keywords.html,
+        "text_from_html": keywords.flag,
+        "calendar": keywords.calendar,
+        "attachments": partial(keywords.attachments, max_octets=max_octets),
+        "inline": partial(keywords.inline, max_octets=max_octets),
+        "ready": keywords.ready_message,
+        "envelope_from": partial(keywords.reverse_path, literals=literals),
+        "notify": keywords.notify,
+        "ret": keywords.ret,
+        "envid": keywords.envid,
+        "relay": keywords.name_of_relay,
+        "send_at_ms": keywords.moment_ms,
+        "expires_in_ms": keywords.span_ms,
+        "priority": keywords.one_of(keywords.PRIORITIES),
+        "on_uncertain": keywords.one_of(keywords.POLICIES),
+        "tags": keywords.tags,
+        "date_ms": keywords.moment_ms,
+    }
 
 
 _NONE: tuple[str, ...] = ("subject", "message", "html", "calendar", "ready", "envelope_from", "ret", "envid", "relay")

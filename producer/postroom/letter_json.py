@@ -121,14 +121,15 @@ def encode(letter: Letter) -> bytes:
     return _encoder.encode(_letter(letter, _PartWriter(Sha256s(), None), letter.id, letter.date_ms))
 
 
-def write(letter: Letter, contents_over: int, sha256s: Sha256s) -> Written:
+def write(letter: Letter, contents_over: int, sha256s: Sha256s | None = None) -> Written:
     """Return the letter as the ledger keeps it.
 
     Args:
         letter: what to write.
         contents_over: leave out the octets of parts that are larger than this.
-        sha256s: kept from letter to letter.
+        sha256s: kept from letter to letter, of those that may share octets.
     """
+    sha256s = sha256s or Sha256s()
     parts = _PartWriter(sha256s, contents_over)
     text = _encoder.encode(_letter(letter, parts, letter.id, letter.date_ms))
     if contents_over == _DIGEST_OVER:

@@ -142,7 +142,7 @@ def new_letter(
         queue: the queue it travels in, on its retries too; by default what its priority says.
         sha256s: the digests of what it may share with other letters.
     """
-    text, contents, digest = letter_json.write(letter, settings.contents_over, sha256s or letter_json.Sha256s())
+    text, contents, digest = letter_json.write(letter, settings.contents_over, sha256s)
     recipients = letter.envelope.recipients
     scheduled = letter.send_at_ms is not None
     return NewLetter(
