@@ -10,11 +10,12 @@ from email.utils import format_datetime
 from functools import lru_cache, partial
 from typing import IO, Any, Self
 
-from postroom import clock, keywords, letter_json, letter_rules
+from postroom import clock, fields, keywords, letter_json, letter_rules
 from postroom import ready as ready_messages
 from postroom.address import Address, AddressesInput, Mailbox, ascii_domain, mailboxes
 from postroom.envelope import Envelope, forward_paths
 from postroom.errors import InvalidLetter, Problems
+from postroom.fields import Fields
 from postroom.keywords import Attachment, Headers, Notify, OnUncertain, Pairs, Priority, Ret
 from postroom.mime import compose, header, plain_text
 from postroom.mime.part import Part, make_mime_part
@@ -23,7 +24,12 @@ from postroom.mime.stored import Stored
 from postroom.settings import Settings, process_settings
 
 
-def _nowhere(stored: Stored) -> bytes:
+def nowhere(stored: Stored) -> bytes:
+    """Give no octets: there is no ledger at hand.
+
+    Raises:
+        ValueError: always.
+    """
     raise ValueError(f"the contents {stored.sha256} are in the ledger, which is not at hand")
 
 
@@ -66,8 +72,8 @@ class Letter:
     tags: tuple[str, ...]
     ready: Part | None
     """The whole message, when it came ready: see `from_bytes`."""
-    envelope: Envelope = field(init=False, repr=False, compare=False)
-    """The reverse-path and the forward-paths, each recipient once, and what reports are asked for."""
+    merged: letter_json.Merged | None = field(init=False, repr=False, compare=False)
+    """What it was made of, when it is one of a mail-merge: see `of_template`."""
 
     def __init__(
         self,
@@ -174,7 +180,7 @@ class Letter:
             "tags": tags,
             "date_ms": date_ms,
         }
-        for name, make in _checks(limits.domain_literals, limits.letter_max).items():
+        for name, make in checks(limits.domain_literals, limits.letter_max).items():
             value = given[name]
             if value is None and name in _LEFT_OUT:
                 put(self, name, _LEFT_OUT[name])
@@ -216,7 +222,7 @@ class Letter:
             put("date_ms", given_ms)
         elif self.date_ms is None:
             put("date_ms", max(self.send_at_ms or 0, now_ms))
-        put("envelope", self._envelope())
+        put("merged", None)
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -224,7 +230,9 @@ class Letter:
         bodies = (part for part in (self.message, self.html, self.calendar, self.ready) if part is not None)
         return (*bodies, *self.inline, *self.attachments)
 
-    def _envelope(self) -> Envelope:
+    @property
+    def envelope(self) -> Envelope:
+        """The reverse-path and the forward-paths, each recipient once, and what reports are asked for."""
         reverse_path = self.from_.address if self.envelope_from is None else self.envelope_from
         recipients = forward_paths(mailboxes((*self.to, *self.cc, *self.bcc)))
         return Envelope(reverse_path, recipients, self.notify, self.ret or "", self.envid or "")
@@ -241,24 +249,24 @@ class Letter:
     def header_fields(self) -> list[bytes]:
         """Return the header fields, complete and in order, but for MIME's; the caller's win over generated ones."""
         given = {name.lower() for name, _ in self.headers}
-        fields = []
+        written = []
         if "from" not in given:
-            fields.append(header.address_list("From", (self.from_,)))
+            written.append(header.address_list("From", (self.from_,)))
         for name, addresses in (("To", self.to), ("Cc", self.cc), ("Reply-To", self.reply_to)):
             if addresses and name.lower() not in given:
-                fields.append(header.address_list(name, addresses))
+                written.append(header.address_list(name, addresses))
         if not self.to and not self.cc and "to" not in given:
-            fields.append(_UNDISCLOSED)
+            written.append(_UNDISCLOSED)
         if self.subject is not None and "subject" not in given:
-            fields.append(header.unstructured("Subject", self.subject))
+            written.append(header.unstructured("Subject", self.subject))
         if "date" not in given:
-            fields.append(b"Date: %s\r\n" % _date(self.date_ms // 1000))
+            written.append(b"Date: %s\r\n" % _date(self.date_ms // 1000))
         if "message-id" not in given:
-            fields.append(header.structured("Message-ID", self.message_id))
-        fields.extend(header.field_octets(name, value) for name, value in self.headers)
-        return fields
+            written.append(header.structured("Message-ID", self.message_id))
+        written.extend(header.field_octets(name, value) for name, value in self.headers)
+        return written
 
-    def octets(self, read: Callable[[Stored], bytes] = _nowhere) -> list[bytes]:
+    def octets(self, read: Callable[[Stored], bytes] = nowhere) -> list[bytes]:
         """Return the whole message in chunks, as it goes over the wire but for dot-stuffing.
 
         Args:
@@ -319,6 +327,25 @@ class Letter:
         return letter_json.encode(self)
 
     @classmethod
+    def of_template(
+        cls, template: letter_json.Template, given: Fields, settings: Settings | None = None, **own: Any
+    ) -> Self:
+        """Return the letter that a template makes with these fields: use `postroom.merge`.
+
+        Args:
+            template: what the letters of the mail-merge have in common.
+            given: the fields of this one.
+            settings: whose limits hold; by default those of the process.
+            own: `id` and `date_ms`, where they are not new.
+
+        Raises:
+            InvalidLetter: a field is missing, or what they say cannot be sent.
+        """
+        letter = cls(**as_given(fields.filled(template.keywords, given)), **own, settings=settings)
+        object.__setattr__(letter, "merged", letter_json.Merged(template, given))
+        return letter
+
+    @classmethod
     def from_json(cls, text: bytes | str, settings: Settings | None = None, *, default_id: str | None = None) -> Self:
         """Return the letter that this JSON describes, checked as strictly as at the caller.
 
@@ -330,19 +357,22 @@ class Letter:
         Raises:
             InvalidLetter: it cannot be read, or what it describes cannot be sent.
         """
-        read, problems = letter_json.decode(text)
-        if default_id is not None and not (read.get("id") or read.get("idempotency_key")):
-            read["id"] = default_id
-        send_at, expires_in = read.pop("send_at_ms", None), read.pop("expires_in_ms", None)
+        found, problems = letter_json.decode(text)
+        if default_id is not None and not (found.get("id") or found.get("idempotency_key")):
+            found["id"] = default_id
         with problems.collecting():
-            letter = cls(
-                **read,
-                send_at=send_at,
-                expires_in=None if expires_in is None else expires_in / 1000,
-                settings=settings,
-            )
+            letter = cls(**as_given(found), settings=settings)
         problems.raise_if_any()
         return letter
+
+
+def as_given(keywords_: Mapping[str, Any]) -> dict[str, Any]:
+    """Return keywords as a caller writes them: times by their other names, and in seconds."""
+    given = {name: value for name, value in keywords_.items() if name not in ("send_at_ms", "expires_in_ms")}
+    given["send_at"] = keywords_.get("send_at_ms")
+    expires_in_ms = keywords_.get("expires_in_ms")
+    given["expires_in"] = None if expires_in_ms is None else expires_in_ms / 1000
+    return given
 
 
 def _is_of_parts(pair: tuple[str, str]) -> bool:
@@ -358,7 +388,7 @@ def _text_of(html: Part) -> str | None:
 
 
 @lru_cache(maxsize=8)
-def _checks(literals: bool, max_octets: int) -> dict[str, Callable[[Any, str], object]]:
+def checks(literals: bool, max_octets: int) -> dict[str, Callable[[Any, str], object]]:
     """What each keyword becomes, and is refused by, under these limits; in the order in which problems are told."""
     addresses = partial(keywords.addresses, literals=literals)
     return {

@@ -764,7 +764,7 @@ def test_a_bomb_of_many_parts_is_refused() -> None:
     assert refused(BASE | {"message": {"type": "multipart/mixed", "subparts": many}}).keys() == {"message"}
 
 
-@pytest.mark.parametrize("text", ['{"schema":2}', '{"schema":99,"letter":{"unknown":1}}'])
+@pytest.mark.parametrize("text", ['{"schema":3}', '{"schema":99,"letter":{"unknown":1}}'])
 def test_a_letter_of_a_newer_schema_is_left_to_newer_workers(text: str) -> None:
     with pytest.raises(NewerSchema, match="newer than 1"):
         Letter.from_json(text)

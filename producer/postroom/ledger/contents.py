@@ -27,7 +27,7 @@ class Contents:
     def keep_all(self, letters: Mapping[str, Mapping[str, bytes]]) -> None:
         """Store what letters need: by id, octets by digest. Octets that are there already are not sent again.
 
-        Two round trips, and one for each content that is not there.
+        Two round trips; and when contents are not there one for each, and a third.
 
         Raises:
             LedgerUnavailable: Redis is away, full or read-only.
@@ -36,18 +36,14 @@ class Contents:
             return
         needs = [(letter_id, sha256) for letter_id, contents in letters.items() for sha256 in contents]
         with available():
-            self.scripts.run_all(
-                [Call("note_kept", [self.keys.kept()], [_kept(*each)]) for each in letters.items()]
-            )
-            asked = self.scripts.run_all([self._keep(*each, b"") for each in needs])
-            missing = [each for each, answer in zip(needs, asked, strict=True) if answer == 0]
-            given: set[str] = set()
-            for letter_id, sha256 in missing:
-                octets = b"" if sha256 in given else letters[letter_id][sha256]
-                self.scripts.run(self._keep(letter_id, sha256, octets))
-                given.add(sha256)
+            self.scripts.run_all([Call("note_kept", [self.keys.kept()], [_kept(*each)]) for each in letters.items()])
+            answers = self.scripts.run_all([self._keep(*each) for each in needs])
+            missing = [each for each, answer in zip(needs, answers, strict=True) if answer == 0]
+            for letter_id, sha256 in {sha256: (letter_id, sha256) for letter_id, sha256 in missing}.values():
+                self.scripts.run(self._keep(letter_id, sha256, letters[letter_id][sha256]))
+            self.scripts.run_all([self._keep(*each) for each in missing])
 
-    def _keep(self, letter_id: str, sha256: str, octets: bytes) -> Call:
+    def _keep(self, letter_id: str, sha256: str, octets: bytes = b"") -> Call:
         return Call("keep", [self.keys.contents(sha256), self.keys.contents_letters(sha256)], [letter_id, octets])
 
     def read(self, sha256: str) -> bytes:
