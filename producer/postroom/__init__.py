@@ -20,6 +20,7 @@ from postroom.errors import (
 )
 from postroom.ledger import LetterStatus, RecipientStatus
 from postroom.letter import Letter
+from postroom.merging import merge
 from postroom.mime.encoded_word import decode_header
 from postroom.mime.part import Part, make_mime_part
 from postroom.receipt import Receipt
@@ -53,6 +54,7 @@ __all__ = [
     "__version__",
     "decode_header",
     "make_mime_part",
+    "merge",
     "send_letter",
     "send_letters",
 ]

@@ -142,7 +142,7 @@ def parse_mailbox(value: str | tuple[str, str] | Mailbox, field: str, *, allow_d
         InvalidLetter: it names no mailbox, or more than one.
     """
     if isinstance(value, str):
-        name, address = _split_name(value.strip(" "), field)
+        name, address = split_name(value.strip(" "), field)
     elif isinstance(value, Mailbox):
         name, address = value.name, value.address
     elif _is_two_strings(value):
@@ -352,8 +352,12 @@ def _domain_literal(text: str, field: str, allowed: bool) -> str:
 # --- names and lists --------------------------------------------------------------------------------------------------
 
 
-def _split_name(text: str, field: str) -> tuple[str, str]:
-    """Return the name and the address of ``Name <address>``."""
+def split_name(text: str, field: str) -> tuple[str, str]:
+    """Return the name and the address of ``Name <address>``, as they are written; of a bare address no name.
+
+    Raises:
+        InvalidLetter: it ends as if it were of that form, and is not.
+    """
     if not text.endswith(">"):
         return "", text
     if len(text) > _WRITTEN_LIMIT:

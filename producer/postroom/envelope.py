@@ -35,6 +35,9 @@ def forward_paths(mailboxes: Iterable[Mailbox]) -> tuple[str, ...]:
 
     Local parts are compared exactly (RFC 5321 §2.4), domains without regard to case.
     """
+    mailboxes = tuple(mailboxes)
+    if len(mailboxes) == 1:
+        return (mailboxes[0].address,)
     paths: dict[str, str] = {}
     for mailbox in mailboxes:
         paths.setdefault(mailbox.key, mailbox.address)

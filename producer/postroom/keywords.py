@@ -16,7 +16,7 @@ from postroom.address import Address, AddressesInput, Mailbox, parse_addresses, 
 from postroom.errors import InvalidLetter, Problem, Problems, invalid
 from postroom.letter_id import check_id, id_of_key, new_id
 from postroom.mime import header
-from postroom.mime.part import Part, make_attachment, make_inline, make_mime_part
+from postroom.mime.part import Part, make_attachment, make_inline, make_mime_part, text_part
 from postroom.mime.part_rules import MOST_PARTS, WRITTEN_BY_US
 
 Attachment = str | Path | tuple[str, bytes] | IO[bytes] | Part
@@ -100,7 +100,7 @@ def message(value: str | Part | IO[bytes] | IO[str] | None, field: str, max_octe
         return value
     if not isinstance(value, str):
         value = _read(value, field, max_octets)
-    return _renamed(lambda: make_mime_part(text=value), field)
+    return _renamed(lambda: text_part(value), field)
 
 
 def html(value: str | Part | None, field: str) -> Part | None:
@@ -109,7 +109,7 @@ def html(value: str | Part | None, field: str) -> Part | None:
         return value
     if not isinstance(value, str):
         raise invalid(field, f"it is {type(value).__name__}", "give a str, or a part")
-    return _renamed(lambda: make_mime_part(text=value, content_type="text/html"), field)
+    return _renamed(lambda: text_part(value, "text/html"), field)
 
 
 def ready_message(value: Part | None, field: str) -> Part | None:
@@ -208,6 +208,8 @@ def _renamed(make: Callable[[], Part], field: str) -> Part:
 
 def attachments(value: Attachment | Iterable[Attachment], field: str, max_octets: int) -> tuple[Part, ...]:
     """Paths, pairs, open files or parts; one, or many."""
+    if value == ():
+        return ()
     one = isinstance(value, str | Path | Part) or hasattr(value, "read")
     if not one and isinstance(value, tuple) and len(value) == 2:
         one = isinstance(value[1], bytes | bytearray | memoryview)
@@ -263,6 +265,8 @@ def word(value: str, field: str) -> str:
 
 def tags(value: str | Iterable[str], field: str) -> tuple[str, ...]:
     """Words to find letters by, each once."""
+    if value == ():
+        return ()
     if isinstance(value, bytes | bytearray | Mapping) or not isinstance(value, Iterable):
         raise invalid(field, f"it is {type(value).__name__}", "give a list of words")
     words = [value] if isinstance(value, str) else _at_most(TAGS_MAX, value, field)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.message import Message
 from email.utils import format_datetime
 from functools import lru_cache, partial
 from typing import IO, Any, Self
 
-from postroom import clock, keywords, letter_json, letter_rules
+from postroom import clock, fields, keywords, letter_json, letter_rules
 from postroom import ready as ready_messages
 from postroom.address import Address, AddressesInput, Mailbox, ascii_domain, mailboxes
 from postroom.envelope import Envelope, forward_paths
 from postroom.errors import InvalidLetter, Problems
+from postroom.fields import Fields
 from postroom.keywords import Attachment, Headers, Notify, OnUncertain, Pairs, Priority, Ret
 from postroom.mime import compose, header, plain_text
 from postroom.mime.part import Part, make_mime_part
@@ -23,7 +24,12 @@ from postroom.mime.stored import Stored
 from postroom.settings import Settings, process_settings
 
 
-def _nowhere(stored: Stored) -> bytes:
+def nowhere(stored: Stored) -> bytes:
+    """Give no octets: there is no ledger at hand.
+
+    Raises:
+        ValueError: always.
+    """
     raise ValueError(f"the contents {stored.sha256} are in the ledger, which is not at hand")
 
 
@@ -66,6 +72,8 @@ class Letter:
     tags: tuple[str, ...]
     ready: Part | None
     """The whole message, when it came ready: see `from_bytes`."""
+    merged: letter_json.Merged | None = field(init=False, repr=False, compare=False)
+    """What it was made of, when it is one of a mail-merge: see `of_template`."""
 
     def __init__(
         self,
@@ -143,46 +151,49 @@ class Letter:
         limits = settings or process_settings()
         problems = Problems()
         now_ms = clock.wall_ms()
-
-        def take(name: str, make: Callable[[Any, str], object], value: object) -> None:
-            field = name.removesuffix("_ms")
+        put = object.__setattr__
+        given = {
+            "idempotency_key": idempotency_key,
+            "from_": limits.from_ if from_ is None else from_,
+            "to": to,
+            "cc": cc,
+            "bcc": bcc,
+            "reply_to": reply_to,
+            "subject": subject,
+            "headers": headers,
+            "message": message,
+            "html": html,
+            "text_from_html": text_from_html,
+            "calendar": calendar,
+            "attachments": attachments,
+            "inline": inline,
+            "ready": ready,
+            "envelope_from": envelope_from,
+            "notify": notify,
+            "ret": ret,
+            "envid": envid,
+            "relay": relay,
+            "send_at_ms": send_at,
+            "expires_in_ms": expires_in,
+            "priority": priority,
+            "on_uncertain": on_uncertain,
+            "tags": tags,
+            "date_ms": date_ms,
+        }
+        for name, make in checks(limits.domain_literals, limits.letter_max).items():
+            value = given[name]
+            if value is None and name in _LEFT_OUT:
+                put(self, name, _LEFT_OUT[name])
+                continue
             try:
-                object.__setattr__(self, name, make(value, field))
+                put(self, name, make(value, name.removesuffix("_ms")))
             except InvalidLetter as error:
                 problems.extend(error.problems)
-                object.__setattr__(self, name, None)
-
-        take("idempotency_key", keywords.key, idempotency_key)
-        take("id", keywords.identity, (id, self.idempotency_key, now_ms))
-        literals = limits.domain_literals
-        addresses = partial(keywords.addresses, literals=literals)
-        take("from_", partial(keywords.author, literals=literals), limits.from_ if from_ is None else from_)
-        take("to", addresses, to)
-        take("cc", addresses, cc)
-        take("bcc", addresses, bcc)
-        take("reply_to", addresses, reply_to)
-        take("subject", keywords.subject, subject)
-        take("headers", keywords.headers, headers)
+                put(self, name, None)
+        with problems.collecting():
+            put(self, "id", keywords.identity((id, self.idempotency_key, now_ms), "id"))
         with problems.collecting():
             unsubscribe = keywords.list_unsubscribe(list_unsubscribe, "list_unsubscribe")
-        take("message", partial(keywords.message, max_octets=limits.letter_max), message)
-        take("html", keywords.html, html)
-        take("text_from_html", keywords.flag, text_from_html)
-        take("calendar", keywords.calendar, calendar)
-        take("attachments", partial(keywords.attachments, max_octets=limits.letter_max), attachments)
-        take("inline", partial(keywords.inline, max_octets=limits.letter_max), inline)
-        take("ready", keywords.ready_message, ready)
-        take("envelope_from", partial(keywords.reverse_path, literals=literals), envelope_from)
-        take("notify", keywords.notify, notify)
-        take("ret", keywords.ret, ret)
-        take("envid", keywords.envid, envid)
-        take("relay", keywords.name_of_relay, relay)
-        take("send_at_ms", keywords.moment_ms, send_at)
-        take("expires_in_ms", keywords.span_ms, expires_in)
-        take("priority", keywords.one_of(keywords.PRIORITIES), priority)
-        take("on_uncertain", keywords.one_of(keywords.POLICIES), on_uncertain)
-        take("tags", keywords.tags, tags)
-        take("date_ms", keywords.moment_ms, date_ms)
         problems.raise_if_any()
         self._make_whole(now_ms, unsubscribe)
         letter_rules.check(self, limits)
@@ -211,6 +222,7 @@ class Letter:
             put("date_ms", given_ms)
         elif self.date_ms is None:
             put("date_ms", max(self.send_at_ms or 0, now_ms))
+        put("merged", None)
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -237,24 +249,24 @@ class Letter:
     def header_fields(self) -> list[bytes]:
         """Return the header fields, complete and in order, but for MIME's; the caller's win over generated ones."""
         given = {name.lower() for name, _ in self.headers}
-        fields = []
+        written = []
         if "from" not in given:
-            fields.append(header.address_list("From", (self.from_,)))
+            written.append(header.address_list("From", (self.from_,)))
         for name, addresses in (("To", self.to), ("Cc", self.cc), ("Reply-To", self.reply_to)):
             if addresses and name.lower() not in given:
-                fields.append(header.address_list(name, addresses))
+                written.append(header.address_list(name, addresses))
         if not self.to and not self.cc and "to" not in given:
-            fields.append(_UNDISCLOSED)
+            written.append(_UNDISCLOSED)
         if self.subject is not None and "subject" not in given:
-            fields.append(header.unstructured("Subject", self.subject))
+            written.append(header.unstructured("Subject", self.subject))
         if "date" not in given:
-            fields.append(b"Date: %s\r\n" % _date(self.date_ms // 1000))
+            written.append(b"Date: %s\r\n" % _date(self.date_ms // 1000))
         if "message-id" not in given:
-            fields.append(header.structured("Message-ID", self.message_id))
-        fields.extend(header.field_octets(name, value) for name, value in self.headers)
-        return fields
+            written.append(header.structured("Message-ID", self.message_id))
+        written.extend(header.field_octets(name, value) for name, value in self.headers)
+        return written
 
-    def octets(self, read: Callable[[Stored], bytes] = _nowhere) -> list[bytes]:
+    def octets(self, read: Callable[[Stored], bytes] = nowhere) -> list[bytes]:
         """Return the whole message in chunks, as it goes over the wire but for dot-stuffing.
 
         Args:
@@ -312,7 +324,26 @@ class Letter:
 
     def to_json(self) -> bytes:
         """Return the letter as JSON, with everything in it, as `from_json` and the task ``postroom.accept`` read it."""
-        return letter_json.encode(self)[0]
+        return letter_json.encode(self)
+
+    @classmethod
+    def of_template(
+        cls, template: letter_json.Template, given: Fields, settings: Settings | None = None, **own: Any
+    ) -> Self:
+        """Return the letter that a template makes with these fields: use `postroom.merge`.
+
+        Args:
+            template: what the letters of the mail-merge have in common.
+            given: the fields of this one.
+            settings: whose limits hold; by default those of the process.
+            own: `id` and `date_ms`, where they are not new.
+
+        Raises:
+            InvalidLetter: a field is missing, or what they say cannot be sent.
+        """
+        letter = cls(**as_given(fields.filled(template.keywords, given)), **own, settings=settings)
+        object.__setattr__(letter, "merged", letter_json.Merged(template, given))
+        return letter
 
     @classmethod
     def from_json(cls, text: bytes | str, settings: Settings | None = None, *, default_id: str | None = None) -> Self:
@@ -326,19 +357,22 @@ class Letter:
         Raises:
             InvalidLetter: it cannot be read, or what it describes cannot be sent.
         """
-        read, problems = letter_json.decode(text)
-        if default_id is not None and not (read.get("id") or read.get("idempotency_key")):
-            read["id"] = default_id
-        send_at, expires_in = read.pop("send_at_ms", None), read.pop("expires_in_ms", None)
+        found, problems = letter_json.decode(text)
+        if default_id is not None and not (found.get("id") or found.get("idempotency_key")):
+            found["id"] = default_id
         with problems.collecting():
-            letter = cls(
-                **read,
-                send_at=send_at,
-                expires_in=None if expires_in is None else expires_in / 1000,
-                settings=settings,
-            )
+            letter = cls(**as_given(found), settings=settings)
         problems.raise_if_any()
         return letter
+
+
+def as_given(keywords_: Mapping[str, Any]) -> dict[str, Any]:
+    """Return keywords as a caller writes them: times by their other names, and in seconds."""
+    given = {name: value for name, value in keywords_.items() if name not in ("send_at_ms", "expires_in_ms")}
+    given["send_at"] = keywords_.get("send_at_ms")
+    expires_in_ms = keywords_.get("expires_in_ms")
+    given["expires_in"] = None if expires_in_ms is None else expires_in_ms / 1000
+    return given
 
 
 def _is_of_parts(pair: tuple[str, str]) -> bool:
@@ -353,6 +387,47 @@ def _text_of(html: Part) -> str | None:
     return None
 
 
+@lru_cache(maxsize=8)
+def checks(literals: bool, max_octets: int) -> dict[str, Callable[[Any, str], object]]:
+    """What each keyword becomes, and is refused by, under these limits; in the order in which problems are told."""
+    addresses = partial(keywords.addresses, literals=literals)
+    return {
+        "idempotency_key": keywords.key,
+        "from_": partial(keywords.author, literals=literals),
+        "to": addresses,
+        "cc": addresses,
+        "bcc": addresses,
+        "reply_to": addresses,
+        "subject": keywords.subject,
+        "headers": keywords.headers,
+        "message": partial(keywords.message, max_octets=max_octets),
+        "html": keywords.html,
+        "text_from_html": keywords.flag,
+        "calendar": keywords.calendar,
+        "attachments": partial(keywords.attachments, max_octets=max_octets),
+        "inline": partial(keywords.inline, max_octets=max_octets),
+        "ready": keywords.ready_message,
+        "envelope_from": partial(keywords.reverse_path, literals=literals),
+        "notify": keywords.notify,
+        "ret": keywords.ret,
+        "envid": keywords.envid,
+        "relay": keywords.name_of_relay,
+        "send_at_ms": keywords.moment_ms,
+        "expires_in_ms": keywords.span_ms,
+        "priority": keywords.one_of(keywords.PRIORITIES),
+        "on_uncertain": keywords.one_of(keywords.POLICIES),
+        "tags": keywords.tags,
+        "date_ms": keywords.moment_ms,
+    }
+
+
+_NONE: tuple[str, ...] = ("subject", "message", "html", "calendar", "ready", "envelope_from", "ret", "envid", "relay")
+_LEFT_OUT: dict[str, object] = {
+    **dict.fromkeys(("to", "cc", "bcc", "reply_to", "headers", "inline", "notify"), ()),
+    **dict.fromkeys((*_NONE, "send_at_ms", "date_ms", "idempotency_key"), None),
+    "expires_in_ms": 0,
+}
+"""What a keyword becomes that is None: most are left out, and are not worth a call."""
 _UNDISCLOSED = b"To: undisclosed-recipients:;\r\n"
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from functools import lru_cache
 
 from postroom.errors import invalid
 
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u to misread
 _ID = re.compile(r"[0-9A-Za-z_-]{1,64}", re.ASCII)
+_PAIRS = tuple(first + second for first in _DIGITS for second in _DIGITS)
 _RANDOM_BITS = 80
+_SHIFTS = range(_RANDOM_BITS - 10, -1, -10)
 KEY_MAX = 256
 
 
@@ -19,8 +22,13 @@ def new_id(now_ms: int) -> str:
 
     Ids of later milliseconds sort behind; within one millisecond the order is by chance.
     """
-    number = (now_ms << _RANDOM_BITS) | secrets.randbits(_RANDOM_BITS)
-    return "".join([_DIGITS[(number >> shift) & 31] for shift in range(125, -1, -5)])
+    number = secrets.randbits(_RANDOM_BITS)
+    return _time(now_ms) + "".join([_PAIRS[(number >> shift) & 1023] for shift in _SHIFTS])
+
+
+@lru_cache(maxsize=4)
+def _time(now_ms: int) -> str:
+    return "".join([_PAIRS[(now_ms >> shift) & 1023] for shift in range(40, -1, -10)])
 
 
 def id_of_key(idempotency_key: str) -> str:

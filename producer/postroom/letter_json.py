@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -23,7 +23,8 @@ from postroom.reply import printable
 if TYPE_CHECKING:
     from postroom.letter import Letter
 
-SCHEMA = 1
+SCHEMA = 2
+"""The newest that is read here. Each letter says the oldest that it can be read by: 1, or 2 for one of a mail-merge."""
 SCHEMA_MAX = 999
 """What is beyond was written by nobody."""
 SIZE_MAX = 100 * 1024 * 1024
@@ -86,27 +87,121 @@ class LetterJson(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True,
     idempotency_key: str | None = None
     on_uncertain: str = "resend"
     tags: Sequence[str] = ()
+    template: StoredJson | None = None
+    """Of a mail-merge (schema 2): a letter with fields in it, in the contents. Then there are ``fields``, and beside
+    ``id`` and ``date_ms`` nothing else."""
+    fields: dict[str, str] = {}
 
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(LetterJson)
 
 
-def encode(letter: Letter, *, contents_over: int | None = None) -> tuple[bytes, dict[str, bytes]]:
-    """Return the letter as JSON, and the octets that were left out of it, by digest.
+class Written(NamedTuple):
+    """A letter as the ledger keeps it."""
+
+    text: bytes
+    contents: dict[str, bytes]
+    """The octets that were left out of it, by digest."""
+    digest: str
+    """Of what the caller asked for: the same for two letters that differ but in id and date."""
+
+
+class Sha256s:
+    """Digests of octets: those that several letters share are read once, as long as this is kept."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[bytes, str]] = {}
+
+    def of(self, octets: bytes) -> str:
+        """Return the digest, in hexadecimal."""
+        known = self._known.get(id(octets))
+        if known is None:
+            known = self._known[id(octets)] = octets, hashlib.sha256(octets).hexdigest()
+        return known[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """What the letters of a mail-merge have in common."""
+
+    keywords: Mapping[str, Any]
+    """Of `Letter`, with fields in them, as `decode` gives them."""
+    written: Written
+    sha256: str
+    """Of its text: the worker finds it by that."""
+
+
+class Merged(NamedTuple):
+    """What a letter of a mail-merge was made of."""
+
+    template: Template
+    fields: Mapping[str, str]
+
+
+def encode(letter: Letter) -> bytes:
+    """Return the letter as JSON, with everything in it."""
+    return _encoder.encode(_letter(letter, _PartWriter(Sha256s(), None), letter.id, letter.date_ms))
+
+
+def write(letter: Letter, contents_over: int, sha256s: Sha256s | None = None) -> Written:
+    """Return the letter as the ledger keeps it.
 
     Args:
         letter: what to write.
-        contents_over: leave out the octets of parts that are larger than this; None keeps all in the JSON.
+        contents_over: leave out the octets of parts that are larger than this.
+        sha256s: kept from letter to letter, of those that may share octets.
     """
-    contents: dict[str, bytes] = {}
-    written = _letter(letter, _PartWriter(contents, contents_over), letter.id, letter.date_ms)
-    return _encoder.encode(written), contents
+    if letter.merged is not None:
+        return _write_merged(letter, letter.merged)
+    parts = _PartWriter(sha256s or Sha256s(), contents_over)
+    text = _encoder.encode(_letter(letter, parts, letter.id, letter.date_ms))
+    if contents_over == _DIGEST_OVER:
+        asked = text[len(_HEAD % (letter.id.encode(), letter.date_ms)) :]
+    else:
+        # Whatever is set there and here, one letter has one digest.
+        asked = _encoder.encode(_letter(letter, replace(parts, contents_over=_DIGEST_OVER, contents={}), None, None))
+        asked = asked[len(_ANY_HEAD) :]
+    return Written(text, parts.contents, _digest(asked))
 
 
-def digest(letter: Letter) -> str:
-    """Return a digest of what the caller asked for: the same for two letters that differ but in id and date."""
-    asked = _encoder.encode(_letter(letter, _PartWriter({}, _DIGEST_OVER), None, None))
+def _write_merged(letter: Letter, merged: Merged) -> Written:
+    template, fields = merged
+    written = template.written
+    stored = StoredJson(template.sha256, len(written.text))
+    text = LetterJson(schema=2, id=letter.id, date_ms=letter.date_ms, template=stored, fields=dict(fields))
+    asked = written.digest.encode() + _encoder.encode(sorted(fields.items()))
+    contents = {template.sha256: written.text, **written.contents}
+    return Written(_encoder.encode(text), contents, _digest(asked))
+
+
+def write_template(keywords: Mapping[str, Any], contents_over: int) -> Template:
+    """Return what the letters of a mail-merge have in common, and how the ledger keeps it.
+
+    Args:
+        keywords: of `Letter`, with fields in them.
+        contents_over: leave out the octets of parts that are larger than this.
+    """
+
+    def encoded(parts: _PartWriter) -> bytes:
+        found = {name: _of_template(name, value, parts) for name, value in keywords.items()}
+        return _encoder.encode(LetterJson(schema=2, **found))
+
+    parts = _PartWriter(Sha256s(), contents_over)
+    text = encoded(parts)
+    digest = _digest(encoded(replace(parts, contents_over=_DIGEST_OVER, contents={})))
+    return Template(keywords, Written(text, parts.contents, digest), hashlib.sha256(text).hexdigest())
+
+
+def _of_template(name: str, value: Any, parts: _PartWriter) -> Any:
+    if name == "inline":
+        value = tuple(value.values())
+    if name in ("attachments", "inline"):
+        return tuple(map(parts.write, value))
+    return parts.write(value) if isinstance(value, Part) else value
+
+
+def _digest(asked: bytes) -> str:
     return hashlib.blake2b(asked, digest_size=16).hexdigest()
 
 
@@ -120,6 +215,8 @@ def decode(text: bytes | str) -> tuple[dict[str, Any], Problems]:
         InvalidLetter: it is no such JSON: not JSON at all, unknown keys, wrong types, too deep, too large.
     """
     read = structure(text)
+    if read.template is not None:
+        raise invalid("template", "it is in a ledger that is not at hand", "write the letter in whole")
     keywords = {name: value for name in _PLAIN if (value := getattr(read, name)) != _DEFAULTS[name]}
     parts = _PartReader()
     keywords |= {name: parts.body(getattr(read, name), name) for name in ("message", "html", "calendar", "ready")}
@@ -150,8 +247,8 @@ def structure(text: bytes | str) -> LetterJson:
         raise invalid(
             "letter", printable(f"it cannot be read: {error}"), "write JSON as docs/letter-json.md says"
         ) from None
-    if read.schema != SCHEMA:
-        raise invalid("schema", f"{read.schema} is no schema", f"write {SCHEMA}")
+    if not 1 <= read.schema <= SCHEMA:
+        raise invalid("schema", f"{read.schema} is no schema", "write 1")
     return read
 
 
@@ -161,18 +258,23 @@ class _Schema(msgspec.Struct):
 
 _schema = msgspec.json.Decoder(_Schema)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_DIGEST_OVER = 1024
+_DIGEST_OVER = 64 * 1024
+_ANY_HEAD = b'{"schema":1,'
+_HEAD = _ANY_HEAD + b'"id":"%s","date_ms":%d,'
 _PARTS = ("message", "html", "calendar", "ready", "attachments", "inline")
-_PLAIN = tuple(name for name in LetterJson.__struct_fields__ if name not in ("schema", *_PARTS))
-_DEFAULTS = {name: getattr(LetterJson(schema=SCHEMA), name) for name in _PLAIN}
+_PLAIN = tuple(
+    name for name in LetterJson.__struct_fields__ if name not in ("schema", "template", "fields", *_PARTS)
+)
+_DEFAULTS = {name: getattr(LetterJson(schema=1), name) for name in _PLAIN}
 
 
 @dataclass(frozen=True, slots=True)
 class _PartWriter:
     """Writes parts, leaving large octets out into `contents`."""
 
-    contents: dict[str, bytes]
+    sha256s: Sha256s
     contents_over: int | None
+    contents: dict[str, bytes] = field(default_factory=dict)
 
     def write(self, part: Part) -> PartJson:
         text, octets, stored = self._octets(part.content)
@@ -196,7 +298,7 @@ class _PartWriter:
         if isinstance(content, Stored):
             return None, None, StoredJson(content.sha256, content.size)
         if self.contents_over is not None and len(content) > self.contents_over:
-            sha256 = hashlib.sha256(content).hexdigest()
+            sha256 = self.sha256s.of(content)
             self.contents[sha256] = content
             return None, None, StoredJson(sha256, len(content))
         if not content:
@@ -209,7 +311,7 @@ class _PartWriter:
 
 def _letter(letter: Letter, parts: _PartWriter, letter_id: str | None, date_ms: int | None) -> LetterJson:
     return LetterJson(
-        schema=SCHEMA,
+        schema=1,
         id=letter_id,
         date_ms=date_ms,
         from_=str(letter.from_),

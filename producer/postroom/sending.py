@@ -94,11 +94,14 @@ class Postroom:
     def _send_chunk(self, letters: Sequence[Letter]) -> list[Receipt]:
         if not letters:
             return []
-        news = []
+        sha256s = letter_json.Sha256s()
+        news, kept = [], {}
         for letter in letters:
-            new, contents = new_letter(letter, self.settings, queue=BULK_QUEUE)
-            self.ledger.contents.keep(letter.id, contents)
+            new, contents = new_letter(letter, self.settings, BULK_QUEUE, sha256s)
             news.append(new)
+            if contents:
+                kept[letter.id] = contents
+        self.ledger.contents.keep_all(kept)
         for letter, answer in zip(letters, self.ledger.accept_all(news), strict=True):
             if answer == "other":
                 raise _taken(letter)
@@ -128,21 +131,24 @@ def _chunks(letters: Iterable[Letter], size: int) -> Iterator[tuple[list[Letter]
         yield some, None
 
 
-def new_letter(letter: Letter, settings: Settings, queue: str | None = None) -> tuple[NewLetter, dict[str, bytes]]:
+def new_letter(
+    letter: Letter, settings: Settings, queue: str | None = None, sha256s: letter_json.Sha256s | None = None
+) -> tuple[NewLetter, dict[str, bytes]]:
     """Return what the ledger records of a letter, and the contents to keep beside it.
 
     Args:
         letter: what was handed in.
         settings: for limits and times.
         queue: the queue it travels in, on its retries too; by default what its priority says.
+        sha256s: the digests of what it may share with other letters.
     """
-    text, contents = letter_json.encode(letter, contents_over=settings.contents_over)
+    text, contents, digest = letter_json.write(letter, settings.contents_over, sha256s)
     recipients = letter.envelope.recipients
     scheduled = letter.send_at_ms is not None
     return NewLetter(
         id=letter.id,
         letter=text,
-        digest=letter_json.digest(letter),
+        digest=digest,
         recipients=[Recipient(address) for address in recipients],
         state=LetterState.SCHEDULED if scheduled else LetterState.QUEUED,
         due_ms=letter.send_at_ms or 0,

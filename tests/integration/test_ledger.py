@@ -555,7 +555,10 @@ def test_a_round_trip_in_which_some_scripts_are_unknown_runs_each_once(ledger: L
 
 
 CALLS = {
-    "accept": (["letter", "history", "queued"], ["L1", "queued", 0, 0, 0, 1, "d", '{"event":"queued"}', "letter", "x"]),
+    "accept": (
+        ["letter", "history", "queued"],
+        ["L1", "queued", 0, 0, 0, 1, "d", '{"event":"queued"}', "{}", "[]", "q", "resend", "s", "a", "", "", "", ""],
+    ),
     "claim": (["letter", "history", "queued", "sending"], ["L1", "n2", 1, "w"]),
     "renew": (["letter", "sending"], ["L1", "n", 1]),
     "enter_window": (["letter", "sending"], ["L1", "n", 1, "default"]),

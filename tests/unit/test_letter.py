@@ -633,13 +633,25 @@ def test_json_gives_every_keyword_back() -> None:
 def test_large_contents_stay_outside_and_come_back() -> None:
     big = PDF * 100
     made = letter(attachments=[("big.bin", big), ("small.txt", b"s")])
-    text, contents = letter_json.encode(made, contents_over=1000)
+    text, contents, _ = letter_json.write(made, 1000)
     assert contents == {hashlib.sha256(big).hexdigest(): big}
     again = Letter.from_json(text, SETTINGS)
     assert again.attachments[0].content == Stored(hashlib.sha256(big).hexdigest(), len(big))
     with pytest.raises(ValueError, match="in the ledger, which is not at hand"):
         again.as_bytes()
     assert b"".join(again.octets(lambda stored: contents[stored.sha256])) == made.as_bytes()
+
+
+@pytest.mark.parametrize("contents_over", [0, 1000, 64 * 1024, 10**9])
+def test_a_letter_has_one_digest_whatever_its_id_and_date_and_wherever_its_contents_are(contents_over: int) -> None:
+    def digest(octets: bytes, **keywords: Any) -> str:
+        made = letter(attachments=[("a.bin", octets)], **keywords)
+        return letter_json.write(made, contents_over).digest
+
+    for octets in (PDF, PDF * 1000):
+        assert digest(octets, id="a", date_ms=1) == digest(bytes(octets), id="b", date_ms=2)
+        assert digest(octets) == letter_json.write(letter(attachments=[("a.bin", octets)]), 64 * 1024).digest
+        assert digest(octets) != digest(octets + b" ")
 
 
 BASE: dict[str, Any] = {"schema": 1, "from": "bob@example.org", "to": "ann@example.com", "message": "hi"}
@@ -752,7 +764,7 @@ def test_a_bomb_of_many_parts_is_refused() -> None:
     assert refused(BASE | {"message": {"type": "multipart/mixed", "subparts": many}}).keys() == {"message"}
 
 
-@pytest.mark.parametrize("text", ['{"schema":2}', '{"schema":99,"letter":{"unknown":1}}'])
+@pytest.mark.parametrize("text", ['{"schema":3}', '{"schema":99,"letter":{"unknown":1}}'])
 def test_a_letter_of_a_newer_schema_is_left_to_newer_workers(text: str) -> None:
     with pytest.raises(NewerSchema, match="newer than 1"):
         Letter.from_json(text)

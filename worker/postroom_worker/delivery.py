@@ -59,7 +59,7 @@ def opened(office: Office, claim: Claim, outbox: Outbox) -> Parcel | None:
         outbox.finish(claim, settlement.expire(claim, office.rules, late))
         return None
     try:
-        letter = kept_letter(claim.letter)
+        letter = kept_letter(claim.letter, lambda stored: office.ledger.contents.read(stored.sha256))
         relays = route(
             office.relays, name=letter.relay, sender_domain=domain_of(letter.from_.address), tags=letter.tags
         )

@@ -102,7 +102,7 @@ def _octets(desk: Desk, letter_id: str) -> bytes:
             return desk.ledger.contents.read(stored.sha256)
 
     try:
-        return b"".join(kept_letter(kept).octets(read))
+        return b"".join(kept_letter(kept, read).octets(read))
     except ValueError as error:
         raise click.ClickException(f"letter {letter_id} cannot be composed: {printable(str(error))}") from error
 

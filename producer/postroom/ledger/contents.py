@@ -20,18 +20,31 @@ class Contents:
     keys: Keys
 
     def keep(self, letter_id: str, contents: Mapping[str, bytes]) -> None:
-        """Store what a letter needs, by digest. Octets that are there already are not sent again.
+        """Store what a letter needs, by digest: as `keep_all`."""
+        with available(letter_id):
+            self.keep_all({letter_id: contents} if contents else {})
+
+    def keep_all(self, letters: Mapping[str, Mapping[str, bytes]]) -> None:
+        """Store what letters need: by id, octets by digest. Octets that are there already are not sent again.
+
+        Two round trips; and when contents are not there one for each, and a third.
 
         Raises:
             LedgerUnavailable: Redis is away, full or read-only.
         """
-        with available(letter_id):
-            if contents:
-                self.scripts.run(Call("note_kept", [self.keys.kept()], [_kept(letter_id, contents)]))
-            for sha256, octets in contents.items():
-                keys = [self.keys.contents(sha256), self.keys.contents_letters(sha256)]
-                if self.scripts.run(Call("keep", keys, [letter_id, b""])) == 0:
-                    self.scripts.run(Call("keep", keys, [letter_id, octets]))
+        if not letters:
+            return
+        needs = [(letter_id, sha256) for letter_id, contents in letters.items() for sha256 in contents]
+        with available():
+            self.scripts.run_all([Call("note_kept", [self.keys.kept()], [_kept(*each)]) for each in letters.items()])
+            answers = self.scripts.run_all([self._keep(*each) for each in needs])
+            missing = [each for each, answer in zip(needs, answers, strict=True) if answer == 0]
+            for letter_id, sha256 in {sha256: (letter_id, sha256) for letter_id, sha256 in missing}.values():
+                self.scripts.run(self._keep(letter_id, sha256, letters[letter_id][sha256]))
+            self.scripts.run_all([self._keep(*each) for each in missing])
+
+    def _keep(self, letter_id: str, sha256: str, octets: bytes = b"") -> Call:
+        return Call("keep", [self.keys.contents(sha256), self.keys.contents_letters(sha256)], [letter_id, octets])
 
     def read(self, sha256: str) -> bytes:
         """Return the octets of a digest.

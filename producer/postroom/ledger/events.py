@@ -74,4 +74,8 @@ def read_on(ledger: Ledger, places: Places, wait_ms: int) -> tuple[list[Event], 
 
 
 def _events(entries: Iterable[tuple[bytes, Mapping[bytes, bytes]]]) -> list[Event]:
-    return [Event(text(fields[b"id"]), msgspec.json.decode(fields[b"event"])) for _, fields in entries]
+    return [
+        Event(letter_id, msgspec.json.decode(fields[b"event"]))
+        for _, fields in entries
+        for letter_id in text(fields[b"id"]).split()
+    ]

@@ -176,20 +176,7 @@ class Ledger:
         return answers
 
     def _accept(self, new: NewLetter) -> Call:
-        fields: dict[str, str | bytes] = {
-            "letter": new.letter,
-            "recipients": encode_recipients(new.recipients),
-            "queue": new.queue,
-            "on_uncertain": new.on_uncertain,
-            "subject": new.subject,
-            "sender": new.sender,
-            "summary": new.summary,
-            "reason": new.reason,
-            "tags": " ".join(new.tags),
-            "contents": " ".join(new.contents),
-        }
         event = {"event": str(new.state)} | ({"why": new.reason} if new.reason else {})
-        arguments: list[Argument] = [each for pair in fields.items() for each in pair]
         return Call(
             "accept",
             self._keys(new.id, new.state),
@@ -202,7 +189,16 @@ class Ledger:
                 new.give_up_in_ms,
                 new.digest,
                 msgspec.json.encode(event),
-                *arguments,
+                new.letter,
+                encode_recipients(new.recipients),
+                new.queue,
+                new.on_uncertain,
+                new.sender,
+                new.summary,
+                new.subject,
+                new.reason,
+                " ".join(new.tags),
+                " ".join(new.contents),
             ],
         )
 

@@ -205,6 +205,15 @@ def make_mime_part(
     return part
 
 
+def text_part(text: str, content_type: str = content_types.TEXT) -> Part:
+    """Make a part of a text alone: what `make_mime_part` does of it, at less cost.
+
+    Raises:
+        InvalidLetter: it holds half a surrogate pair.
+    """
+    return Part(*contents.of_text(text, Wanted(content_type, False, None, None, False)))
+
+
 def make_attachment(item: Attachable, field: str, max_octets: int = LARGEST_FILE) -> Part:
     """Make a part of something to attach.
 

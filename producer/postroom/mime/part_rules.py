@@ -47,12 +47,23 @@ def check(part: Part) -> None:
     """
     _check_content_type(part)
     problems = Problems()
-    for rule in _RULES:
+    for rule in _CONTENT_RULES if _is_content_alone(part) else _RULES:
         try:
             rule(part)
         except InvalidLetter as error:
             problems.extend(error.problems)
     problems.raise_if_any()
+
+
+def _is_content_alone(part: Part) -> bool:
+    """True for most bodies: then the other rules have nothing to look at."""
+    return not (
+        part.parameters
+        or part.headers
+        or part.subparts
+        or part.is_multipart
+        or (part.disposition, part.name, part.content_id, part.description) != (None, None, None, None)
+    )
 
 
 def _check_content_type(part: Part) -> None:
@@ -170,9 +181,9 @@ def _check_subparts(part: Part) -> None:
         level = tuple(below for each in level for below in each.subparts)
 
 
+_CONTENT_RULES: Final[tuple[Callable[[Part], None], ...]] = (_check_content, _check_charset)
 _RULES: Final[tuple[Callable[[Part], None], ...]] = (
-    _check_content,
-    _check_charset,
+    *_CONTENT_RULES,
     _check_parameters,
     _check_headers,
     _check_disposition,

@@ -17,4 +17,7 @@ for call = 0, calls - 1 do
 end
 for index, members in pairs(leaving) do redis.call('ZREM', index, unpack(members)) end
 for index, members in pairs(coming) do redis.call('ZADD', index, unpack(members)) end
+for _, entry in ipairs(telling) do
+  redis.call('XADD', entry.stream, 'MAXLEN', '~', events_max, '*', 'id', table.concat(entry.ids, ' '), 'event', entry.event)
+end
 return answers

@@ -7,19 +7,6 @@ local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
 -- Whole numbers as digits: Lua would print large ones as 1.2e+12.
 local function digits(number) return string.format('%.0f', number) end
 
--- Who watches all letters reads the partition's stream of events: a letter's id and the event, as its history has it.
--- What would take much room is cut to its name: the history has it whole.
-local EVENT_MAX = 2000
-local function events_of(history) return (history:gsub('history.*$', 'events')) end
-local function tell(history, event)
-  if events_max == 0 then return end
-  if #event > EVENT_MAX then
-    event = '{"at_ms":' .. digits(now) .. ',"event":"' .. event:match('"event":"([%w_]*)"') .. '","cut":true}'
-  end
-  local id = history:gsub('^.*:', '')
-  redis.call('XADD', events_of(history), 'MAXLEN', '~', events_max, '*', 'id', id, 'event', event)
-end
-
 -- A script that fails half-way keeps what it wrote (Redis does not roll back): so all types are checked first, those
 -- of the keys that the letters of a batch share once. The letter's own is known by then: every guard reads it.
 local checked = {}
@@ -27,6 +14,29 @@ local function expect_once(count, key)
   if not checked[key] then redis.call(count, key) end
   checked[key] = true
 end
+
+-- Who watches all letters reads the partition's stream of events: a letter's id and the event, as its history has it.
+-- What would take much room is cut to its name: the history has it whole. What happens to several letters of a batch
+-- alike is one entry, written at its end.
+local EVENT_MAX = 2000
+local telling, entries = {}, {}
+local function events_of(history) return (history:gsub('history.*$', 'events')) end
+local function tell(history, event)
+  if events_max == 0 then return end
+  if #event > EVENT_MAX then
+    event = '{"at_ms":' .. digits(now) .. ',"event":"' .. event:match('"event":"([%w_]*)"') .. '","cut":true}'
+  end
+  local stream, id = events_of(history), history:gsub('^.*:', '')
+  expect_once('XLEN', stream)
+  local entry = entries[stream .. event]
+  if not entry then
+    entry = {stream = stream, event = event, ids = {}}
+    entries[stream .. event] = entry
+    telling[#telling + 1] = entry
+  end
+  entry.ids[#entry.ids + 1] = id
+end
+
 local function expect_index(...)
   for _, index in ipairs({...}) do expect_once('ZCARD', index) end
 end
