@@ -262,9 +262,7 @@ _DIGEST_OVER = 64 * 1024
 _ANY_HEAD = b'{"schema":1,'
 _HEAD = _ANY_HEAD + b'"id":"%s","date_ms":%d,'
 _PARTS = ("message", "html", "calendar", "ready", "attachments", "inline")
-_PLAIN = tuple(
-    name for name in LetterJson.__struct_fields__ if name not in ("schema", "template", "fields", *_PARTS)
-)
+_PLAIN = tuple(name for name in LetterJson.__struct_fields__ if name not in ("schema", "template", "fields", *_PARTS))
 _DEFAULTS = {name: getattr(LetterJson(schema=1), name) for name in _PLAIN}
 
 

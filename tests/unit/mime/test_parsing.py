@@ -239,10 +239,10 @@ def test_a_byte_order_mark_and_a_long_header_are_refused() -> None:
     ],
 )
 def test_hostile_messages_are_read_or_refused_in_time(raw: bytes) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     with contextlib.suppress(InvalidLetter):
         parse(raw)
-    assert time.perf_counter() - started < 3
+    assert time.process_time() - started < 3
 
 
 LINES = st.sampled_from(
