@@ -18,7 +18,7 @@ from postroom.ledger.keys import Keys
 from postroom.ledger.record import Claim, Recipient, decode_recipients, encode_recipients, text
 from postroom.ledger.relays import Relays
 from postroom.ledger.room import Room
-from postroom.ledger.scripts import Argument, Call, Scripts
+from postroom.ledger.scripts import Call, Scripts
 from postroom.states import FINAL, LetterState
 
 _WAITING = (LetterState.SCHEDULED, LetterState.DEFERRED, LetterState.QUEUED, LetterState.SENDING)
