@@ -159,9 +159,8 @@ def _urls(value: Any, field: str) -> tuple[str, ...]:
 
 def _addresses(value: AddressesInput, field: str) -> tuple[str, ...]:
     """Addresses with fields in them, each as it is written."""
-    if isinstance(value, tuple) and len(value) == 2 and all(isinstance(each, str) for each in value):
-        name, address = value
-        if "@" not in name:
+    match value:
+        case (str(name), str(address)) if isinstance(value, tuple) and "@" not in name:
             return (str(Mailbox(address, name)),)
     if isinstance(value, str | Mailbox | Group):
         return (str(value),)

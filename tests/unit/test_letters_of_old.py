@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +14,12 @@ from letters import PDF, SETTINGS
 from postroom import InvalidLetter, Letter
 from postroom.kept_letter import kept_letter
 from postroom.letter_json import LetterJson, PartJson
+from postroom.mime.stored import Stored
 
-FOLDER = Path(__file__).parents[1] / "data" / "schema-1"
+DATA = Path(__file__).parents[1] / "data"
+FOLDER = DATA / "schema-1"
 WRITTEN = sorted(FOLDER.glob("*.json"))
+MERGED = sorted((DATA / "schema-2").glob("*.json"))
 
 
 @pytest.mark.parametrize("path", WRITTEN, ids=[each.stem for each in WRITTEN])
@@ -40,8 +44,17 @@ def test_it_is_written_again_as_it_was(path: Path) -> None:
     assert Letter.from_json(path.read_bytes(), SETTINGS).to_json() == path.read_bytes().rstrip()
 
 
+@pytest.mark.parametrize("path", MERGED, ids=[each.stem for each in MERGED])
+def test_a_letter_of_a_mail_merge_composes_to_the_same_octets(path: Path) -> None:
+    def read(stored: Stored) -> bytes:
+        template = path.with_suffix(".template").read_bytes()
+        return template if hashlib.sha256(template).hexdigest() == stored.sha256 else PDF
+
+    assert b"".join(kept_letter(path.read_bytes(), read).octets(read)) == path.with_suffix(".eml").read_bytes()
+
+
 def test_every_key_stands_in_one_of_them() -> None:
-    found = {key for path in WRITTEN for key in keys(json.loads(path.read_bytes()))}
+    found = {key for path in (*WRITTEN, *MERGED) for key in keys(json.loads(path.read_bytes()))}
     known = {*LetterJson.__struct_encode_fields__, *PartJson.__struct_encode_fields__}
     assert known - found == set()
 
