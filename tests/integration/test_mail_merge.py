@@ -1,4 +1,4 @@
-"""Mail-merge: the content is stored once, each letter keeps its fields, and every recipient gets a letter of his own."""
+"""Mail-merge: the content is stored once, each letter keeps its fields, and everybody gets a letter of his own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from house import Desk, NewHouse, desk
+from house import Desk, desk
 from postroom import InvalidLetter, Letter, LetterState, PartlySent, Receipt, letter_json, merge, operate
 from postroom.ledger import views
 from postroom.sending import Postroom

@@ -12,6 +12,7 @@ from postroom.cli import output
 from postroom.cli.arguments import Moment, Span, json_option
 from postroom.cli.desk import Desk, pass_desk
 from postroom.cli.look import last_word
+from postroom.cli.mailing import send_rows
 from postroom.cli.show import recipients_view
 from postroom.keywords import POLICIES, PRIORITIES
 from postroom.letter import Letter
@@ -65,6 +66,11 @@ class HeaderField(click.ParamType[tuple[str, str]]):
     "--list-unsubscribe", metavar="URL", multiple=True, help="https: or mailto:, to unsubscribe by; repeatable."
 )
 @click.option("--eml", metavar="FILE", type=_FILE_OR_STDIN, help="A message that is ready, or '-' for stdin: as it is.")
+@click.option("--csv", "table", metavar="FILE", type=_FILE, help="A letter for each row: {name} is what it has there.")
+@click.option(
+    "--chunk", default=100, show_default=True, type=click.IntRange(1), help="With --csv: letters that one task carries."
+)
+@click.option("--dry-run", "-n", is_flag=True, help="With --csv: only check all rows, and count them.")
 @click.option("--at", "send_at", metavar="WHEN", type=Moment(ahead=True), help="When: 2h, or 2026-11-30T08:00.")
 @click.option("--expires-in", metavar="SPAN", type=Span(), help="After that it is worthless, and not sent: 10m, 2h.")
 @click.option("--priority", default="normal", show_default=True, type=click.Choice(PRIORITIES))
@@ -81,14 +87,36 @@ class HeaderField(click.ParamType[tuple[str, str]]):
 )
 @json_option
 @pass_desk
-def send(desk: Desk, /, eml: Path | None, wait: bool, timeout_s: int, as_json: bool, **given: Any) -> None:
+def send(
+    desk: Desk,
+    /,
+    eml: Path | None,
+    table: Path | None,
+    chunk: int,
+    dry_run: bool,
+    wait: bool,
+    timeout_s: int,
+    as_json: bool,
+    **given: Any,
+) -> None:
     """Send a letter, and print its id.
 
     MESSAGE is the text; without it, or as '-', the text is read from stdin, unless there is --html. With --eml, the
     recipients are those of --to, or else those that the message names.
+
+    With --csv, each row of a table gets a letter, behind all letters that are sent alone. Its first line names the
+    fields; {name} stands for what a row has there, in addresses, subject, text, html, header fields, unsubscribe URLs
+    and the idempotency key: --csv people.csv --to '{name} <{email}>' 'Dear {name}, …'. All rows are checked first.
     """
     if given["expires_in"]:
         given["expires_in"] /= 1000
+    if table:
+        if eml or wait:
+            raise click.UsageError(f"--csv sends many letters: leave out {'--eml' if eml else '--wait'}")
+        send_rows(desk, table, _merging(desk, given), chunk=chunk, dry_run=dry_run, as_json=as_json)
+        return
+    if dry_run:
+        raise click.UsageError("--dry-run is for --csv")
     letter = _ready(desk, eml, given) if eml else _composed(desk, given)
     receipt = desk.postroom.send(letter)
     if wait:
@@ -106,13 +134,30 @@ def _composed(desk: Desk, given: dict[str, Any]) -> Letter:
         UsageError: something is missing.
         InvalidLetter: it cannot be sent.
     """
+    return Letter(**_with_bodies(desk, given), settings=desk.postroom.settings)
+
+
+def _merging(desk: Desk, given: dict[str, Any]) -> dict[str, Any]:
+    """The keywords of a mail-merge: as `_with_bodies`, the text in hand."""
+    found = _with_bodies(desk, given)
+    if found["message"] is not None and not isinstance(found["message"], str):
+        found["message"] = found["message"].read().decode()
+    return found
+
+
+def _with_bodies(desk: Desk, given: dict[str, Any]) -> dict[str, Any]:
+    """The keywords of a letter, its bodies among them.
+
+    Raises:
+        UsageError: something is missing.
+    """
     if not (given["to"] or given["cc"] or given["bcc"]):
         raise click.UsageError("to whom? give --to, --cc or --bcc")
     if not (given["from_"] or desk.postroom.settings.from_):
         raise click.UsageError("from whom? give --from, or set POSTROOM_FROM")
-    html: Path | None = given.pop("html")
-    message = _text(given.pop("message"), is_needed=html is None)
-    return Letter(**given, message=message, html=_read(html) if html else None, settings=desk.postroom.settings)
+    html: Path | None = given["html"]
+    message = _text(given["message"], is_needed=html is None)
+    return given | {"message": message, "html": _read(html) if html else None}
 
 
 def _ready(desk: Desk, eml: Path, given: dict[str, Any]) -> Letter:
