@@ -87,7 +87,9 @@ class Settings:
     uncertain_max: int = _setting(3, "Uncertain attempts after which even `resend` holds the letter.")
     deaths_max: int = _setting(5, "Worker deaths after which a letter is held.")
     events_max: int = _setting(
-        10_000, "Events that the stream of all letters keeps, about (`postroom tail`); 0 for no stream."
+        10_000,
+        "Events that the stream of all letters keeps, about (`postroom tail`), what happens to a chunk alike counted "
+        "once; 0 for no stream.",
     )
     pauses_max: int = _setting(3, "Pauses in a row, met by one letter, that cost it no attempt; the next one does.")
     refusals_max: int = _setting(

@@ -115,6 +115,27 @@ def test_a_generator_that_fails_has_sent_what_it_gave_before(here: House) -> Non
     assert here.bells_waiting() == 3
 
 
+def test_progress_is_told_after_each_chunk_and_no_letter_is_taken_before_its_chunk(here: House) -> None:
+    taken, told = [], []
+
+    def letters() -> Iterator[Letter]:
+        for number in range(25):
+            taken.append(number)
+            yield letter(here, f"{number:02}")
+
+    def progress(accepted: int) -> None:
+        told.append((accepted, len(taken), len(subjects(here))))
+
+    assert len(here.postroom.send_letters(letters(), chunk=10, progress=progress)) == 25
+    assert told == [(10, 10, 10), (20, 20, 20), (25, 25, 25)]
+
+
+def test_of_no_letters_nothing_is_told(here: House) -> None:
+    told: list[int] = []
+    assert here.postroom.send_letters([], progress=told.append) == []
+    assert told == []
+
+
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_sender_that_is_interrupted_leaves_no_half_letter_and_no_answer_to_the_next(here: House) -> None:
     assert ended_well(in_child(lambda: send_and_be_interrupted(here.postroom)))
