@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
@@ -89,6 +89,7 @@ class Bells:
         app = publisher(self._url, self._timeout_s)
         with app.producer_or_acquire() as producer:
             try:
+                _keep_client(producer.channel)
                 app.send_task(
                     task,
                     args=(argument,),
@@ -99,6 +100,8 @@ class Bells:
                     expires=expires_s,
                     ignore_result=True,
                     producer=producer,
+                    # On Redis a queue is there when something is in it.
+                    declare=None if broker.is_rabbitmq(self._url) else (),
                     confirm_timeout=_CONFIRM_S,
                 )
             except BaseException as error:
@@ -143,6 +146,27 @@ class Bells:
 
             found: dict[str, int] = producer.connection.ensure(producer, count, max_retries=1, interval_start=0)()
             return found
+
+
+class _OneClient:
+    """Makes one client of Redis for a pool of connections."""
+
+    def __init__(self, make: Callable[..., Any]) -> None:
+        self._make = make
+        self._client: Any = None
+
+    def __call__(self, *, connection_pool: Any, **options: Any) -> Any:
+        """Return the client."""
+        if self._client is None or self._client.connection_pool is not connection_pool:
+            self._client = self._make(connection_pool=connection_pool, **options)
+        return self._client
+
+
+def _keep_client(channel: Any) -> None:
+    """Have kombu keep a client of Redis: by itself it makes one for each message."""
+    make = getattr(channel, "Client", None)
+    if make is not None and not isinstance(make, _OneClient):
+        channel.Client = _OneClient(make)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import io
 import os
 import re
 import time
+from collections.abc import Callable
 from email.message import EmailMessage, Message
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from postroom.errors import InvalidLetter
-from postroom.mime.part import Part, make_attachment, make_inline, make_mime_part
+from postroom.mime.part import Part, make_attachment, make_inline, make_mime_part, text_part
 from postroom.mime.part_rules import DEEPEST, MOST_PARTS
 from postroom.mime.stored import Stored
 
@@ -778,3 +779,14 @@ def test_a_name_arrives_and_is_never_a_path(name: str) -> None:
     assert name.rstrip("/\\").endswith(part.name[-1]) or re.search("[\u202a-\u202e\u2066-\u2069]", name)
     assert Part.from_bytes(part.as_bytes()).name == part.name
     assert read(part)["content-disposition"].params["filename"] == part.name
+
+
+@given(text=SCRIPTS | st.text(st.characters()), kind=st.sampled_from(["text/plain", "text/html"]))
+def test_the_short_way_to_a_text_makes_the_same_part(text: str, kind: str) -> None:
+    def made(make: Callable[[], Part]) -> object:
+        try:
+            return make()
+        except InvalidLetter as refused:
+            return refused.problems
+
+    assert made(lambda: text_part(text, kind)) == made(lambda: make_mime_part(text=text, content_type=kind))
