@@ -63,6 +63,16 @@ class Settings:
     dkim: str = _setting(
         "", "A TOML file of the keys that letters are signed with (DKIM), by the domain of their From."
     )
+    redirect_all: str = _setting(
+        "",
+        "For staging: the worker sends everything to this address; the recipients are named in `X-Original-To` fields.",
+    )
+    redirect_except: str = _setting(
+        "", "Addresses and domains, separated by blanks, that get their letters whatever `POSTROOM_REDIRECT_ALL` says."
+    )
+    hold_all: bool = _setting(
+        False, "For staging: whether the worker holds every letter until somebody lets it go (`postroom release`)."
+    )
     ehlo_name: str = _setting("", "The name given in EHLO; empty means this machine's.")
     ca_file: str = _setting("", "A file of certificates that relays are verified against; empty means the system's.")
     certificate: str = _setting(

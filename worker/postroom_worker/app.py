@@ -14,6 +14,7 @@ from postroom.letter_json import SCHEMA
 from postroom.settings import process_settings
 from postroom_worker.relay_file import read_relays
 from postroom_worker.signing_key import read_keys
+from postroom_worker.staging import Redirect
 from postroom_worker.timer import Timer
 
 # Celery 5.7 prints this however the setting stands.
@@ -54,7 +55,7 @@ app.steps["consumer"].add(Timer)
 
 @worker_init.connect
 def check_settings(**_: object) -> None:
-    """Read what describes relays and keys before the first letter does.
+    """Read what describes relays and keys, and where letters are redirected to, before the first letter does.
 
     Raises:
         SystemExit: one cannot be read; Celery would log any other error of ours, and go on.
@@ -63,5 +64,6 @@ def check_settings(**_: object) -> None:
     try:
         read_relays(settings)
         read_keys(settings.dkim)
+        Redirect.of(settings)
     except InvalidSettings as error:
         raise SystemExit(f"postroom: {error}") from None
