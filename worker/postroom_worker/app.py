@@ -23,7 +23,7 @@ warnings.filterwarnings("ignore", category=CPendingDeprecationWarning, message="
 app = Celery("postroom_worker")
 app.conf.update(
     broker.celery_settings(process_settings().broker, process_settings().redis_timeout_s, SCHEMA),
-    imports=("postroom_worker.tasks",),
+    imports=("postroom_worker.tasks", "postroom_worker.operator_tasks"),
     # A message is only a bell: one that comes twice, late or never is harmless, since the ledger's claim admits one
     # worker and the schedule rings again. So nothing is ever requeued by Celery, and nothing is waited for in it.
     task_acks_late=True,
