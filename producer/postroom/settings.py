@@ -101,6 +101,22 @@ class Settings:
         "Events that the stream of all letters keeps, about (`postroom tail`), what happens to a chunk alike counted "
         "once; 0 for no stream.",
     )
+    webhook_url: str = _secret(
+        "",
+        "Where the workers post what becomes of letters, signed ([webhooks.md](webhooks.md)): `https://` or `http://`; "
+        "empty: nowhere.",
+    )
+    webhook_secret: str = _secret(
+        "",
+        "What webhooks are signed with: `whsec_` and the base64 of 24 to 64 random octets; several, separated by "
+        "blanks, all sign.",
+    )
+    webhook_secret_file: str = _setting("", "A file with POSTROOM_WEBHOOK_SECRET.")
+    webhook_states: str = _setting(
+        "sent partial failed cancelled rejected",
+        "Which states of a letter are posted, when it comes to them; `deferred` and `held` may be among them.",
+    )
+    webhook_timeout_s: float = _setting(10.0, "Seconds that the receiver of a webhook may take, all in all.")
     pauses_max: int = _setting(3, "Pauses in a row, met by one letter, that cost it no attempt; the next one does.")
     refusals_max: int = _setting(
         20, "Letters in a row refused with one and the same answer about us, after which the relay is left alone."

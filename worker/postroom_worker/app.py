@@ -16,6 +16,8 @@ from postroom_worker.relay_file import read_relays
 from postroom_worker.signing_key import read_keys
 from postroom_worker.staging import Redirect
 from postroom_worker.timer import Timer
+from postroom_worker.webhook.notifier import Notify
+from postroom_worker.webhook.receiver import Receiver
 
 # Celery 5.7 prints this however the setting stands.
 warnings.filterwarnings("ignore", category=CPendingDeprecationWarning, message=".*worker_cancel_long_running.*")
@@ -50,12 +52,12 @@ app.conf.update(
     enable_utc=True,
     timezone="UTC",
 )
-app.steps["consumer"].add(Timer)
+app.steps["consumer"].update((Timer, Notify))
 
 
 @worker_init.connect
 def check_settings(**_: object) -> None:
-    """Read what describes relays and keys, and where letters are redirected to, before the first letter does.
+    """Read what describes relays, keys, redirections and webhooks before the first letter does.
 
     Raises:
         SystemExit: one cannot be read; Celery would log any other error of ours, and go on.
@@ -65,5 +67,6 @@ def check_settings(**_: object) -> None:
         read_relays(settings)
         read_keys(settings.dkim)
         Redirect.of(settings)
+        Receiver.of(settings)
     except InvalidSettings as error:
         raise SystemExit(f"postroom: {error}") from None

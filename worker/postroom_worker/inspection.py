@@ -1,4 +1,4 @@
-"""What a worker answers to ``celery -A postroom_worker inspect``: its relays, their breakers, and the claims in hand."""
+"""What a worker answers to ``celery -A postroom_worker inspect``: its relays, their breakers, the claims in hand."""
 
 from __future__ import annotations
 

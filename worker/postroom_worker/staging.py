@@ -82,9 +82,7 @@ class Redirect:
         """
         if not self.to or not answers:
             return answers
-        return {
-            each: self._marked(answers[self.to]) if self.redirects(each) else answers[each] for each in recipients
-        }
+        return {each: self._marked(answers[self.to]) if self.redirects(each) else answers[each] for each in recipients}
 
     def _marked(self, answer: Answer) -> Answer:
         mark = f"(redirected to {self.to})"
@@ -99,9 +97,7 @@ def must_be_held(ledger: Ledger, letter_id: str) -> bool:
     Raises:
         LedgerUnavailable: Redis is away.
     """
-    return not any(
-        each["event"] == "held" and each.get("why") == HELD for each in account(ledger, letter_id).history
-    )
+    return not any(each["event"] == "held" and each.get("why") == HELD for each in account(ledger, letter_id).history)
 
 
 def findings(settings: Settings) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 from postroom.ledger.availability import available
 from postroom.ledger.record import text
@@ -40,7 +41,8 @@ def in_hand(ledger: Ledger, workers: Collection[str], limit: int) -> list[InHand
     for partition in range(ledger.keys.partitions):
         with available():
             index = ledger.keys.index(LetterState.SENDING, partition)
-            page = [(text(member), score) for member, score in ledger.redis.zrange(index, 0, limit - 1, withscores=True)]
+            claimed: Any = ledger.redis.zrange(index, 0, limit - 1, withscores=True)
+            page = [(text(member), score) for member, score in claimed]
             pipeline = ledger.redis.pipeline(transaction=False)
             for letter_id, _ in page:
                 pipeline.hmget(ledger.keys.letter(letter_id), "worker", "window")
