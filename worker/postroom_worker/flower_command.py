@@ -17,7 +17,7 @@ from postroom_worker.operator_tasks import ACTS
 
 _USER = "postroom"
 _PASSWORD_FILE = Path(".postroom/flower.password")
-_COLUMNS = "name,args,state,exception,received,runtime,uuid"
+_COLUMNS = "name,uuid,args,state,exception,received"
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
