@@ -21,6 +21,7 @@ from house import Desk, NewHouse, desk
 from postroom import InvalidSettings, LetterState, Receipt, Settings, operate
 from postroom.finding import Level
 from postroom.ledger import webhooks
+from postroom_worker.delivery import deliver
 from postroom_worker.dev.capture import Capture, capture, greylisted, refused
 from postroom_worker.dev.server import wait_until
 from postroom_worker.webhook.notice import headers, secrets_of
@@ -337,6 +338,16 @@ def test_an_event_that_is_read_twice_is_one_webhook(redis_url: str, relay: Captu
         assert entries
         first.make(idle_ms=0)
         assert webhooks.waiting(here.ledger) == 1
+
+
+def test_letters_that_one_event_tells_of_have_a_webhook_each(redis_url: str, relay: Capture, app: Application) -> None:
+    with desk(redis_url, relay.url, **settings(app.url, POSTROOM_GIVE_UP_S="0")) as here:
+        posting = notifier(here)
+        ids = [here.accept("ann@example.com").id for _ in range(3)]
+        deliver(here.office, ids)
+        posting.make()
+        bodies = {each.id: each.body for each in webhooks.take(here.ledger, 1, 10)}
+    assert sorted(json.loads(each)["data"]["letter"] for each in bodies.values()) == sorted(ids)
 
 
 def test_webhooks_go_on_when_redis_has_lost_everything(redis_url: str, relay: Capture, app: Application) -> None:

@@ -86,8 +86,10 @@ class Notifier:
             for each in wanted:
                 body = notice.body(each.event, statuses.get(each.event.letter_id), self._receiver.states)
                 if body:
+                    # An entry may tell of several letters.
+                    webhook_id = f"{each.id}_{each.event.letter_id}"
                     at_ms = int(each.event.event["at_ms"])
-                    made.append(Webhook(id=f"{partition}-{each.id}", partition=partition, made_ms=at_ms, body=body))
+                    made.append(Webhook(id=webhook_id, partition=partition, made_ms=at_ms, body=body))
             lost = webhooks.keep(self._ledger, partition, made, [each.id for each in some])
             if lost:
                 log.error("%d webhooks are not posted: %d wait for the receiver already", lost, webhooks.KEPT)
