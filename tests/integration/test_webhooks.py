@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
+import trustme
 
 from house import Desk, NewHouse, desk
 from postroom import InvalidSettings, LetterState, Receipt, Settings, operate
@@ -64,13 +66,14 @@ class Application:
 
 
 @contextmanager
-def application() -> Iterator[Application]:
-    """Run one as long as this lasts."""
+def application(tls: ssl.SSLContext | None = None) -> Iterator[Application]:
+    """Run one as long as this lasts; with a TLS context, over HTTPS."""
     found = Application()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
+            assert self.path == "/hooks?key=1"
             found.take({name.lower(): value for name, value in self.headers.items()}, body)
             self.send_response(found.status)
             for name, value in found.extra.items():
@@ -80,10 +83,13 @@ def application() -> Iterator[Application]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    server = HTTPServer(("127.0.0.1", 0), Handler)
+    server = HTTPServer(("localhost", 0), Handler)
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a handshake that fails is the test's
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    found.url = f"http://127.0.0.1:{server.server_port}/hooks?key=1"
+    found.url = f"{'https' if tls else 'http'}://localhost:{server.server_port}/hooks?key=1"
     try:
         yield found
     finally:
@@ -238,6 +244,22 @@ def test_a_redirect_is_not_followed(redis_url: str, relay: Capture, app: Applica
         assert posting.post()
         assert webhooks.waiting(here.ledger) == 1
         assert inside.got == []
+
+
+def test_https_is_verified_by_the_certificates_that_are_set(redis_url: str, relay: Capture, tmp_path: Path) -> None:
+    authority, tls = trustme.CA(), ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(tls)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    with application(tls) as app:
+        for ca_file, waiting in (("", 1), (str(tmp_path / "ca.pem"), 0)):
+            with desk(redis_url, relay.url, **settings(app.url, POSTROOM_CA_FILE=ca_file)) as here:
+                here.ledger.redis.flushdb()
+                posting = notifier(here)
+                operate.cancel(here.ledger, here.accept("ann@example.com").id)
+                posting.make()
+                assert posting.post()
+                assert webhooks.waiting(here.ledger) == waiting
+    assert len(app.got) == 1
 
 
 def dripping(first: bytes, drop: bytes) -> tuple[socket.socket, Thread, Flag]:
