@@ -63,6 +63,16 @@ class Settings:
     dkim: str = _setting(
         "", "A TOML file of the keys that letters are signed with (DKIM), by the domain of their From."
     )
+    redirect_all: str = _setting(
+        "",
+        "For staging: the worker sends everything to this address; the recipients are named in `X-Original-To` fields.",
+    )
+    redirect_except: str = _setting(
+        "", "Addresses and domains, separated by blanks, that get their letters whatever `POSTROOM_REDIRECT_ALL` says."
+    )
+    hold_all: bool = _setting(
+        False, "For staging: whether the worker holds every letter until somebody lets it go (`postroom release`)."
+    )
     ehlo_name: str = _setting("", "The name given in EHLO; empty means this machine's.")
     ca_file: str = _setting("", "A file of certificates that relays are verified against; empty means the system's.")
     certificate: str = _setting(
@@ -91,6 +101,22 @@ class Settings:
         "Events that the stream of all letters keeps, about (`postroom tail`), what happens to a chunk alike counted "
         "once; 0 for no stream.",
     )
+    webhook_url: str = _secret(
+        "",
+        "Where the workers post what becomes of letters, signed ([webhooks.md](webhooks.md)): `https://` or `http://`; "
+        "empty: nowhere.",
+    )
+    webhook_secret: str = _secret(
+        "",
+        "What webhooks are signed with: `whsec_` and the base64 of 24 to 64 random octets; several, separated by "
+        "blanks, all sign.",
+    )
+    webhook_secret_file: str = _setting("", "A file with POSTROOM_WEBHOOK_SECRET.")
+    webhook_states: str = _setting(
+        "sent partial failed cancelled rejected",
+        "Which states of a letter are posted, when it comes to them; `deferred` and `held` may be among them.",
+    )
+    webhook_timeout_s: float = _setting(10.0, "Seconds that the receiver of a webhook may take, all in all.")
     pauses_max: int = _setting(3, "Pauses in a row, met by one letter, that cost it no attempt; the next one does.")
     refusals_max: int = _setting(
         20, "Letters in a row refused with one and the same answer about us, after which the relay is left alone."

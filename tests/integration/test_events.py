@@ -84,10 +84,44 @@ def test_every_event_of_a_history_is_in_the_stream_too(redis_url: str) -> None:
         attempt(ledger, "a", relay="mx")
         operate.retry(ledger, "a", by="ann@desk", reason="mended")
         found, _ = latest(ledger, 10)
-        assert told(found) == [("a", "queued"), ("b", "queued"), ("a", "attempt"), ("a", "retried")]
-        assert [each.event for each in found if each.letter_id == "a"] == list(account(ledger, "a").history)
+        assert told(found) == [
+            ("a", "queued"),
+            ("b", "queued"),
+            ("a", "claimed"),
+            ("a", "attempt"),
+            ("a", "retried"),
+        ]
+        own = [each.event for each in found if each.letter_id == "a" and each.event["event"] != "claimed"]
+        assert own == list(account(ledger, "a").history)
         assert told(latest(ledger, 1)[0]) == [("a", "retried")]
         assert latest(ledger, 0)[0] == []
+
+
+def test_the_claims_of_a_chunk_are_told_in_one_entry(redis_url: str) -> None:
+    with opened(redis_url) as ledger:
+        for letter_id in ("a", "b", "c"):
+            accept(ledger, letter_id)
+        ledger.claim(["a", "b", "unknown"], "host:7")
+        before = ledger.redis.xlen(ledger.keys.events(0))
+        ledger.claim(["b", "c", "a"], 'a "strange" one:8')
+        assert ledger.redis.xlen(ledger.keys.events(0)) == before + 1
+        claimed = [each for each in latest(ledger, 10)[0] if each.event["event"] == "claimed"]
+        assert [(each.letter_id, each.event["worker"]) for each in claimed] == [
+            ("a", "host:7"),
+            ("b", "host:7"),
+            ("c", 'a "strange" one:8'),
+        ]
+
+
+def test_what_is_due_is_told_and_what_it_waited_for(redis_url: str) -> None:
+    with opened(redis_url) as ledger:
+        ledger.times = replace(TIMES, lease_ms=0)
+        for letter_id in ("a", "b"):
+            accept(ledger, letter_id)
+        ledger.claim(["a", "b"], "w")
+        assert len(ledger.release_due(10)) == 2
+        due = [each for each in latest(ledger, 10)[0] if each.event["event"] == "due"]
+        assert [(each.letter_id, each.event["from"]) for each in due] == [("a", "sending"), ("b", "sending")]
 
 
 def test_a_letter_that_is_purged_is_told_and_one_that_is_forgotten_in_its_time_is_not(redis_url: str) -> None:
@@ -166,8 +200,10 @@ def test_tail_prints_a_line_for_each_of_the_last_events(new_house: NewHouse) -> 
     result = CliRunner().invoke(main, ["tail", "--no-follow"], env={**here.environment})
     assert [line[8:].strip() for line in result.stdout.splitlines()] == [
         "a  accepted, ready to be sent",
+        "a  claimed by a worker",
         "a  failed 550 \\x1b[2J[bold]no · mx, 7 ms",
         "a  retried by ann@desk: mended",
+        "a  claimed by a worker",
         "a  attempt",
     ]
 

@@ -14,7 +14,10 @@ from postroom.letter_json import SCHEMA
 from postroom.settings import process_settings
 from postroom_worker.relay_file import read_relays
 from postroom_worker.signing_key import read_keys
+from postroom_worker.staging import Redirect
 from postroom_worker.timer import Timer
+from postroom_worker.webhook.notifier import Notify
+from postroom_worker.webhook.receiver import Receiver
 
 # Celery 5.7 prints this however the setting stands.
 warnings.filterwarnings("ignore", category=CPendingDeprecationWarning, message=".*worker_cancel_long_running.*")
@@ -22,7 +25,7 @@ warnings.filterwarnings("ignore", category=CPendingDeprecationWarning, message="
 app = Celery("postroom_worker")
 app.conf.update(
     broker.celery_settings(process_settings().broker, process_settings().redis_timeout_s, SCHEMA),
-    imports=("postroom_worker.tasks",),
+    imports=("postroom_worker.tasks", "postroom_worker.operator_tasks"),
     # A message is only a bell: one that comes twice, late or never is harmless, since the ledger's claim admits one
     # worker and the schedule rings again. So nothing is ever requeued by Celery, and nothing is waited for in it.
     task_acks_late=True,
@@ -49,12 +52,12 @@ app.conf.update(
     enable_utc=True,
     timezone="UTC",
 )
-app.steps["consumer"].add(Timer)
+app.steps["consumer"].update((Timer, Notify))
 
 
 @worker_init.connect
 def check_settings(**_: object) -> None:
-    """Read what describes relays and keys before the first letter does.
+    """Read what describes relays, keys, redirections and webhooks before the first letter does.
 
     Raises:
         SystemExit: one cannot be read; Celery would log any other error of ours, and go on.
@@ -63,5 +66,7 @@ def check_settings(**_: object) -> None:
     try:
         read_relays(settings)
         read_keys(settings.dkim)
+        Redirect.of(settings)
+        Receiver.of(settings)
     except InvalidSettings as error:
         raise SystemExit(f"postroom: {error}") from None

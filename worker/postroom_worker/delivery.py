@@ -17,10 +17,11 @@ from postroom_worker import settlement
 from postroom_worker.lane import AWAY_WAIT_MS, FAULT_WAIT_MS, Lane
 from postroom_worker.limits import domain_of
 from postroom_worker.office import Office
-from postroom_worker.outbox import Delivered, Outbox
+from postroom_worker.outbox import Delivered, Outbox, until_recorded
 from postroom_worker.parcel import Parcel
 from postroom_worker.relay import Relay
 from postroom_worker.routing import route
+from postroom_worker.staging import HELD, must_be_held
 from postroom_worker.stopping import is_stopping
 
 log = logging.getLogger("postroom")
@@ -57,6 +58,9 @@ def opened(office: Office, claim: Claim, outbox: Outbox) -> Parcel | None:
     late = settlement.too_late(claim, 0)
     if late:
         outbox.finish(claim, settlement.expire(claim, office.rules, late))
+        return None
+    if office.settings.hold_all and until_recorded(lambda: must_be_held(office.ledger, claim.letter_id)):
+        outbox.finish(claim, settlement.hold(claim, HELD))
         return None
     try:
         letter = kept_letter(claim.letter, lambda stored: office.ledger.contents.read(stored.sha256))

@@ -158,7 +158,7 @@ class Lane:
                 continue
             try:
                 parcel.content = parcel.content or self._composed(parcel)
-                submission = Submission(parcel.envelope(self._relay), parcel.content)
+                submission = Submission(self._office.redirect.redirected(parcel.envelope(self._relay)), parcel.content)
             except Exception as error:
                 log.exception("letter %s could not be composed; it waits", parcel.claim.letter_id)
                 self._wait(parcel, Wait(FAULT_WAIT_MS, f"it could not be composed: {type(error).__name__}"))
@@ -170,7 +170,9 @@ class Lane:
         def read(stored: Stored) -> bytes:
             return self._office.ledger.contents.read(stored.sha256)
 
-        return together(signed(parcel.letter.octets(read), self._office.keys))
+        # Those who get it in place of others are told so; that is not signed.
+        told = self._office.redirect.fields(parcel.left)
+        return together([*told, *signed(parcel.letter.octets(read), self._office.keys)])
 
     def _no_entry(self, parcel: Parcel, member: str) -> Wait | None:
         """Take a place at each recipient domain that has limits of its own; or say what to wait for."""
@@ -206,6 +208,7 @@ class Lane:
     def _answered(self, submission: Submission, answers: Answers) -> None:
         parcel = self._under_way.pop(submission)
         parcel.is_in_window = False
+        answers = self._office.redirect.told(parcel.envelope(self._relay).recipients, answers)
         if answers:
             if not parcel.take(answers) or not all(outcome(each).outcome in _DECIDED for each in answers.values()):
                 self._conclude(parcel, {})

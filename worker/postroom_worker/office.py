@@ -20,6 +20,7 @@ from postroom_worker.settlement import Rules
 from postroom_worker.signing_key import SigningKey, read_keys
 from postroom_worker.smtp.pool import Pool
 from postroom_worker.smtp.session import Manner
+from postroom_worker.staging import Redirect
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Office:
     breakers: Mapping[str, Breaker]
     """By the relay's name."""
     keys: tuple[SigningKey, ...]
+    redirect: Redirect
     places: Places
     pool: Pool
     leases: Leases
@@ -44,7 +46,8 @@ class Office:
         """Set up, without connecting to anything.
 
         Raises:
-            InvalidSettings: a relay's description, or a key that letters are signed with, cannot be read.
+            InvalidSettings: a relay's description, a key that letters are signed with, or where all letters are
+                redirected to cannot be read.
         """
         relays = read_relays(settings)
         places = Places(ledger, int(1000 * settings.retry_max_s))
@@ -61,6 +64,7 @@ class Office:
             relays=relays,
             breakers=breakers,
             keys=read_keys(settings.dkim),
+            redirect=Redirect.of(settings),
             places=places,
             pool=pool,
             leases=Leases(ledger, max(0.2, settings.lease_s / 4), places.keep, tidy),

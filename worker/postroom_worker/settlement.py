@@ -100,6 +100,11 @@ def wait(claim: Claim, wait_ms: int, why: str) -> Finish:
     return _unattempted(claim, LetterState.DEFERRED, wait_ms, {"event": "waits", "why": why, "wait_ms": wait_ms})
 
 
+def hold(claim: Claim, why: str) -> Finish:
+    """Return what the ledger records of a letter that is not to be tried before an operator says so."""
+    return _unattempted(claim, LetterState.HELD, 0, {"event": "held", "why": why}, reason=why)
+
+
 def reject(claim: Claim, rules: Rules, why: str) -> Finish:
     """Return what the ledger records of a letter that cannot be read."""
     event: dict[str, object] = {"event": "rejected", "why": why}

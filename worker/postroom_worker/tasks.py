@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -26,6 +28,7 @@ from postroom_worker.stopping import is_stopping
 log = logging.getLogger("postroom")
 
 _AWAY_S = 1.0
+_NOT_DELIVERED = (LetterState.FAILED, LetterState.PARTIAL, LetterState.REJECTED, LetterState.HELD)
 
 
 class NotDelivered(PostroomError):
@@ -34,11 +37,13 @@ class NotDelivered(PostroomError):
 
 @app.task(name=DELIVER, throws=(NotDelivered, InvalidLetter), max_retries=None)
 def deliver_letters(letter_ids: list[str]) -> dict[str, Any]:
-    """Deliver letters by their ids. One alone shows its outcome as the task's state; several return them all."""
+    """Deliver letters by their ids. The task's state is the outcome of one alone, and the worst outcome of several."""
     delivered = deliver(office(), [check_id(each, "letter_ids") for each in letter_ids])
-    if len(delivered) == 1:
-        return _shown(delivered[0])
-    return {each.letter_id: each.state for each in delivered}
+    # Another bell of the same letter was quicker: its task tells the outcome, this one nothing.
+    own = [each for each in delivered if each.is_ours]
+    if not own:
+        raise Ignore
+    return _shown(own[0]) if len(delivered) == 1 else _shown_together(own)
 
 
 # This message is no bell, but the letter itself: it outlives the process that reads it, and an absence of the ledger.
@@ -66,16 +71,31 @@ def probe(nonce: str) -> None:
 
 def _shown(done: Delivered) -> dict[str, Any]:
     """Return or raise what makes the monitor show the letter's state; the text names no address."""
-    if not done.is_ours:
-        # Another bell of the same letter was quicker: its task tells the outcome, this one nothing.
-        raise Ignore
     if done.state == LetterState.DEFERRED:
-        # Raised so, Celery marks the task RETRY and publishes nothing: the schedule rings when it is due.
-        when = datetime.now(UTC) + timedelta(milliseconds=done.next_in_ms)
-        raise Retry(done.why, NotDelivered(done.why), when)
-    if done.state in (LetterState.FAILED, LetterState.PARTIAL, LetterState.REJECTED, LetterState.HELD):
+        raise _retry(done.why, done.next_in_ms)
+    if done.state in _NOT_DELIVERED:
         raise NotDelivered(f"{done.state}: {done.why}")
     return {"state": done.state, "why": done.why}
+
+
+def _shown_together(done: Sequence[Delivered]) -> dict[str, Any]:
+    """Return or raise what makes the monitor show a chunk: how many letters are in each state, and the first reply."""
+    numbers = Counter(str(each.state) for each in done)
+    told = ", ".join(f"{number} {state}" for state, number in numbers.most_common())
+    for each in done:
+        if each.state in _NOT_DELIVERED:
+            raise NotDelivered(f"{told}; letter {each.letter_id}: {each.why}")
+    deferred = [each for each in done if each.state == LetterState.DEFERRED]
+    if deferred:
+        first = min(deferred, key=lambda each: each.next_in_ms)
+        raise _retry(f"{told}; letter {first.letter_id}: {first.why}", first.next_in_ms)
+    return dict(numbers)
+
+
+def _retry(why: str, next_in_ms: int) -> Retry:
+    """Raised, it has Celery mark the task RETRY and publish nothing: the schedule rings when it is due."""
+    when = datetime.now(UTC) + timedelta(milliseconds=next_in_ms)
+    return Retry(why, NotDelivered(why), when)
 
 
 @worker_process_shutdown.connect

@@ -17,6 +17,8 @@ Event = Mapping[str, Any]
 _WORDS = {
     "queued": "accepted, ready to be sent",
     "scheduled": "accepted, to be sent when its time comes",
+    "claimed": "claimed by a worker",
+    "due": "due: ready to be sent",
     "waits": "not tried",
     "expired": "too late: nobody else gets it",
     "given_up": "given up",

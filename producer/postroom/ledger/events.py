@@ -74,8 +74,9 @@ def read_on(ledger: Ledger, places: Places, wait_ms: int) -> tuple[list[Event], 
 
 
 def _events(entries: Iterable[tuple[bytes, Mapping[bytes, bytes]]]) -> list[Event]:
-    return [
-        Event(letter_id, msgspec.json.decode(fields[b"event"]))
-        for _, fields in entries
-        for letter_id in text(fields[b"id"]).split()
-    ]
+    return [event for _, fields in entries for event in events_of(fields)]
+
+
+def events_of(fields: Mapping[bytes, bytes]) -> list[Event]:
+    """Return what an entry of the stream tells: one event, or the same of several letters."""
+    return [Event(each, msgspec.json.decode(fields[b"event"])) for each in text(fields[b"id"]).split()]

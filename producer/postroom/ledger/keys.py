@@ -38,6 +38,14 @@ class Keys:
         """The stream of what happens to the letters of a partition; `prelude.lua` makes the same name."""
         return f"postroom:{{{partition}}}:events"
 
+    def webhooks(self, partition: int) -> str:
+        """The hash of the webhooks that wait, by id."""
+        return f"postroom:{{{partition}}}:webhooks"
+
+    def webhooks_due(self, partition: int) -> str:
+        """The sorted set of the webhooks that wait, by when they are due."""
+        return f"{self.webhooks(partition)}:due"
+
     def contents(self, sha256: str) -> str:
         """The octets of a large part, by their digest."""
         return f"postroom:{{contents-{sha256[:4]}}}:{sha256}"

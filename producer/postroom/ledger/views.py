@@ -42,15 +42,19 @@ def statuses(ledger: Ledger, letter_ids: Sequence[str]) -> list[LetterStatus]:
         UnknownLetter: one of them is not there.
         LedgerUnavailable: Redis is away.
     """
-    found = _found(ledger, letter_ids)
+    found = present(ledger, letter_ids)
     for letter_id in letter_ids:
         if letter_id not in found:
             raise _unknown(letter_id)
     return [found[letter_id] for letter_id in letter_ids]
 
 
-def _found(ledger: Ledger, letter_ids: Sequence[str]) -> dict[str, LetterStatus]:
-    """The statuses of those letters that are there, by id, in order."""
+def present(ledger: Ledger, letter_ids: Sequence[str]) -> dict[str, LetterStatus]:
+    """Return the statuses of those letters that are there, by id, in order; in two round trips.
+
+    Raises:
+        LedgerUnavailable: Redis is away.
+    """
     with available():
         pipeline = ledger.redis.pipeline(transaction=False)
         for letter_id in letter_ids:

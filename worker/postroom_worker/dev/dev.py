@@ -50,8 +50,7 @@ def dev(folder: Path, concurrency: int) -> None:
 def flower(folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
     """Run Flower as long as this lasts; gives its URL, user and password in it."""
     port, password = free_port(), secrets.token_urlsafe(9)
-    command = [sys.executable, "-m", "celery", "-A", "postroom_worker", "flower"]
-    command += ["--address=127.0.0.1", f"--port={port}", "--read-only"]
+    command = [sys.executable, "-c", "from postroom.cli import main; main()", "flower", f"--port={port}"]
     with (folder / "flower.log").open("ab") as out:
         process = subprocess.Popen(
             command,

@@ -23,5 +23,6 @@ if state == 'queued' then
   redis.call('HSET', letter, 'state', 'sending', 'fence', found[1], 'nonce', ARGV[2], 'worker', ARGV[4])
   if window then redis.call('HDEL', letter, 'window') end
   move(ARGV[1], queued, sending, now + tonumber(ARGV[3]))
+  tell(history, dated('{"event":"claimed","worker":' .. cjson.encode(ARGV[4]) .. '}'))
 end
 return {'claimed', digits(now), unpack(found, 1, 11)}

@@ -44,4 +44,5 @@ if reason ~= '' then
 end
 redis.call('HSET', letter, 'state', 'queued')
 move(id, index, queued, now + tonumber(ARGV[3]))
+if from ~= 'queued' then tell(history, dated('{"event":"due","from":"' .. from .. '"}')) end
 return {found[2], found[3], digits(deaths)}

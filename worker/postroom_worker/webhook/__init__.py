@@ -1,0 +1,1 @@
+"""Webhooks: an application learns what became of its letters, without asking."""
