@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -27,24 +27,28 @@ class Contents:
     def keep_all(self, letters: Mapping[str, Mapping[str, bytes]]) -> None:
         """Store what letters need: by id, octets by digest. Octets that are there already are not sent again.
 
-        Two round trips; and when contents are not there one for each, and a third.
+        Two round trips, and one for each content that is not there.
 
         Raises:
             LedgerUnavailable: Redis is away, full or read-only.
         """
         if not letters:
             return
-        needs = [(letter_id, sha256) for letter_id, contents in letters.items() for sha256 in contents]
+        octets = {sha256: octets for contents in letters.values() for sha256, octets in contents.items()}
+        needed_by: dict[str, list[str]] = {sha256: [] for sha256 in octets}
+        for letter_id, contents in letters.items():
+            for sha256 in contents:
+                needed_by[sha256].append(letter_id)
         with available():
-            self.scripts.run_all([Call("note_kept", [self.keys.kept()], [_kept(*each)]) for each in letters.items()])
-            answers = self.scripts.run_all([self._keep(*each) for each in needs])
-            missing = [each for each, answer in zip(needs, answers, strict=True) if answer == 0]
-            for letter_id, sha256 in {sha256: (letter_id, sha256) for letter_id, sha256 in missing}.values():
-                self.scripts.run(self._keep(letter_id, sha256, letters[letter_id][sha256]))
-            self.scripts.run_all([self._keep(*each) for each in missing])
+            self.scripts.run(Call("note_kept", [self.keys.kept()], ["\n".join(map(_kept, letters, letters.values()))]))
+            answers = self.scripts.run_all([self._keep(*each) for each in needed_by.items()])
+            for (sha256, ids), answer in zip(needed_by.items(), answers, strict=True):
+                if answer == 0:
+                    self.scripts.run(self._keep(sha256, ids, octets[sha256]))
 
-    def _keep(self, letter_id: str, sha256: str, octets: bytes = b"") -> Call:
-        return Call("keep", [self.keys.contents(sha256), self.keys.contents_letters(sha256)], [letter_id, octets])
+    def _keep(self, sha256: str, letter_ids: Sequence[str], octets: bytes = b"") -> Call:
+        keys = [self.keys.contents(sha256), self.keys.contents_letters(sha256)]
+        return Call("keep", keys, [" ".join(letter_ids), octets])
 
     def read(self, sha256: str) -> bytes:
         """Return the octets of a digest.

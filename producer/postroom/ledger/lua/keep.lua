@@ -1,6 +1,6 @@
--- keep: says that a letter needs these octets; stores them when they are given and not here.
+-- keep: says that letters need these octets; stores them when they are given and not here.
 -- KEYS     1 contents, 2 the letters that need them
--- ARGV     1 id, 2 octets (or nothing, to ask whether they are here)
+-- ARGV     1 ids, a blank between them, 2 octets (or nothing, to ask whether they are here)
 -- returns  1 when they are here now, 0 when they have to be given
 -- room     needed
 if redis.call('EXISTS', KEYS[1]) == 0 then
@@ -8,5 +8,5 @@ if redis.call('EXISTS', KEYS[1]) == 0 then
   redis.call('ZCARD', KEYS[2])
   redis.call('SET', KEYS[1], ARGV[2])
 end
-redis.call('ZADD', KEYS[2], digits(now), ARGV[1])
+for id in ARGV[1]:gmatch('%S+') do redis.call('ZADD', KEYS[2], digits(now), id) end
 return 1
