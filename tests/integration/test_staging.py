@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from house import Desk, desk
-from postroom import InvalidSettings, LetterState, RecipientState, Settings, operate
+from postroom import LetterState, RecipientState, operate
 from postroom.settings import process_settings
 from postroom_worker.app import check_settings
 from postroom_worker.dev.capture import Capture, capture, greylisted, refused
-from postroom_worker.staging import Redirect, findings
 
 QA = "qa@staging.example"
 ANSWERS = {"grey@example.com": greylisted(1), QA: greylisted(0)}
@@ -115,18 +114,6 @@ def test_a_worker_refuses_to_start_when_it_cannot_tell_who_is_to_be_mailed(
         process_settings.cache_clear()
 
 
-@pytest.mark.parametrize("value", ["*", "*.example", "a b@c@d", "team.example.", ".team.example", "x@", "10.0.0.1"])
-def test_an_exception_that_is_no_address_and_no_domain_is_refused(value: str) -> None:
-    with pytest.raises(InvalidSettings, match="POSTROOM_REDIRECT_EXCEPT"):
-        Redirect.of(Settings(redirect_all=QA, redirect_except=value))
-
-
-@pytest.mark.parametrize("value", ["maybe", "2", "-", "all"])
-def test_a_value_of_hold_all_that_is_neither_yes_nor_no_is_refused(value: str) -> None:
-    with pytest.raises(InvalidSettings, match="POSTROOM_HOLD_ALL"):
-        Settings.from_environment({"POSTROOM_HOLD_ALL": value})
-
-
 def held(here: Desk, to: str) -> str:
     receipt = here.accept(to)
     status = here.deliver(receipt)
@@ -160,11 +147,3 @@ def test_letters_that_waited_when_it_was_set_are_held_and_they_stay_so_when_it_i
         assert here.deliver(receipt).state is LetterState.HELD
         operate.release(here.ledger, receipt.id)
         assert here.deliver(receipt).state is LetterState.SENT
-
-
-def test_the_doctor_tells_that_letters_do_not_go_where_they_are_addressed_to() -> None:
-    assert list(findings(Settings())) == []
-    told = [each.what for each in findings(Settings(redirect_all=QA, redirect_except="a.example", hold_all=True))]
-    assert told == [f"all letters go to {QA}, but for 1 addresses and domains", "every letter is held"]
-    (wrong,) = findings(Settings(redirect_all="qa"))
-    assert "POSTROOM_REDIRECT_ALL" in wrong.what

@@ -114,6 +114,12 @@ def test_the_worker_delivers_to_the_mail_catcher_unless_another_relay_is_named()
     assert "mail" in SERVICES
 
 
+def test_what_is_set_for_staging_reaches_the_worker() -> None:
+    environment = SERVICES["worker"]["environment"]
+    for name in ("POSTROOM_REDIRECT_ALL", "POSTROOM_REDIRECT_EXCEPT", "POSTROOM_HOLD_ALL"):
+        assert environment[name] == f"${{{name}:-}}"
+
+
 def test_the_image_is_made_of_files_that_its_context_holds() -> None:
     ignored = (ROOT / ".dockerignore").read_text().split()
     for name, argument in DOCKERFILE:
