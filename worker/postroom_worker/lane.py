@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import partial
 
+from postroom import clock
 from postroom.errors import LedgerUnavailable
 from postroom.ledger.transitions import Window
 from postroom.mime.stored import Stored
@@ -164,6 +165,7 @@ class Lane:
                 self._wait(parcel, Wait(FAULT_WAIT_MS, f"it could not be composed: {type(error).__name__}"))
                 continue
             self._under_way[submission] = parcel
+            parcel.submitted_s = parcel.submitted_s or clock.steady_s()
             yield submission
 
     def _composed(self, parcel: Parcel) -> Sequence[bytes]:
@@ -244,6 +246,7 @@ class Lane:
             is_braked=is_braked,
         )
         self._outbox.finish(parcel.claim, finish)
+        self._office.telemetry.attempted(parcel, attempt, finish)
 
     def _learn(self, answers: Answers) -> tuple[Answer | None, bool]:
         """Let the breaker learn from answers; returns what pauses the relay, and whether that is about us."""
