@@ -1,6 +1,7 @@
 """Traces (OpenTelemetry), from the call that accepts a letter to the relay's reply, where the process has set them up.
 
-Nothing is imported for it: who traces has imported OpenTelemetry long before, and for all others it costs one look.
+Nothing is imported for it: who traces has imported OpenTelemetry, and given it a provider of tracers, long before.
+For all others it costs a look.
 """
 
 from __future__ import annotations
@@ -18,8 +19,11 @@ _TRACE = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-01", re.ASCII)
 
 
 def api() -> Any:
-    """Return OpenTelemetry's module ``trace``, or None where nobody has imported it."""
-    return sys.modules.get("opentelemetry.trace")
+    """Return OpenTelemetry's module ``trace``, or None where nobody traces: it is not there, or has no provider."""
+    trace = sys.modules.get("opentelemetry.trace")
+    if trace is None or isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+        return None
+    return trace
 
 
 @contextmanager

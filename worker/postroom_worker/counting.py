@@ -27,6 +27,7 @@ _BEST_FIRST = (
     Outcome.PAUSE_RELAY,
     Outcome.UNCERTAIN,
 )
+_DELIVERED = (LetterState.SENT, LetterState.PARTIAL)
 _SUBJECTS = 8
 """RFC 3463 §3 knows 0 to 7; a relay may say anything."""
 
@@ -68,18 +69,16 @@ class Counts:
 
 
 def series_of(claim: Claim, attempt: Attempt, finish: Finish) -> list[tuple[Series, int]]:
-    """Return the series that an attempt adds to, and how much."""
-    met, _ = worst(attempt)
+    """Return the series that an attempt adds to, and how much; at least one recipient was answered."""
+    met = [_met(attempt.relay, answer) for answer in attempt.answers.values()]
     counted: list[tuple[Series, int]] = [
-        ((metrics.ATTEMPTS.name, attempt.relay, met.value, ""), 1),
+        (max(met)[1], 1),
         *_observed(metrics.ATTEMPT_SECONDS, (attempt.relay,), attempt.took_ms),
     ]
-    for answer in attempt.answers.values():
-        series = (metrics.ANSWERS.name, attempt.relay, outcome(answer).outcome.value, reason(answer), "")
-        counted.append((series, 1))
+    counted += [(each[2], 1) for each in met]
     for relay, _ in attempt.turned_away:
         counted.append(((metrics.ATTEMPTS.name, relay, Outcome.PAUSE_RELAY.value, ""), 1))
-    if finish.state in (LetterState.SENT, LetterState.PARTIAL):
+    if finish.state in _DELIVERED:
         since_ms = claim.now_ms + int(1000 * (clock.steady_s() - claim.claimed_s)) - claim.begins_ms
         counted += _observed(metrics.DELIVERY_SECONDS, (attempt.relay, claim.queue), max(0, since_ms))
     return counted
@@ -98,22 +97,36 @@ def _observed(metric: Metric, labels: tuple[str, ...], took_ms: int) -> tuple[tu
     return ((metric.name, *labels, bound), 1), ((metric.name, *labels, SUM_MS), took_ms)
 
 
+def _met(relay: str, answer: Answer) -> tuple[int, Series, Series]:
+    """What a recipient's answer counts as: how bad it is, and the series of an attempt and of an answer like it."""
+    met = answer.met
+    if isinstance(met, Reply):
+        return _told(relay, answer.phase, met.code, met.enhanced)
+    return _told(relay, answer.phase, met, "")
+
+
+@lru_cache(maxsize=4096)
+def _told(relay: str, phase: Phase, met: int | Silence, enhanced: str) -> tuple[int, Series, Series]:
+    answer = Answer(phase, met if isinstance(met, Silence) else Reply(met, enhanced=enhanced))
+    means = outcome(answer).outcome
+    return (
+        _BEST_FIRST.index(means),
+        (metrics.ATTEMPTS.name, relay, means.value, ""),
+        (metrics.ANSWERS.name, relay, means.value, reason(answer), ""),
+    )
+
+
 def reason(answer: Answer) -> str:
     """Return what was met in a few words, of which there are few: the phase, and the class of the reply.
 
     The class and subject of the enhanced status code (RFC 3463) tell why, such as ``rcpt 4xx 4.7.x``: its detail, and
     the text, could be anything.
     """
-    met = answer.met
-    return _reason(answer.phase, met.code if isinstance(met, Reply) else met, getattr(met, "enhanced", ""))
-
-
-@lru_cache(maxsize=4096)
-def _reason(phase: Phase, met: int | Silence, enhanced: str) -> str:
+    met, phase = answer.met, answer.phase
     if isinstance(met, Silence):
         return f"{phase} {met}"
     if phase is Phase.PROGRAM:  # an exit status
-        return f"{phase} {met}"
-    subject = enhanced.split(".")[1] if enhanced else ""
-    known = f" {enhanced[0]}.{subject}.x" if subject.isdecimal() and int(subject) < _SUBJECTS else ""
-    return f"{phase} {met // 100}xx{known}"
+        return f"{phase} {met.code}"
+    subject = met.enhanced.split(".")[1] if met.enhanced else ""
+    known = f" {met.enhanced[0]}.{subject}.x" if subject.isdecimal() and int(subject) < _SUBJECTS else ""
+    return f"{phase} {met.code // 100}xx{known}"

@@ -49,7 +49,7 @@ class NewLetter:
     contents: Sequence[str] = ()
     """The digests of what it keeps in the contents."""
     trace: str = ""
-    """The trace that it is accepted in; empty when there is none."""
+    """The trace that it is accepted in, and all those recorded with it; empty when there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

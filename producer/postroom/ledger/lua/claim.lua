@@ -9,8 +9,7 @@
 -- room     not needed
 local letter, history, queued, sending = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local found = redis.call('HMGET', letter, 'fence', 'letter', 'recipients', 'attempts', 'expires_ms', 'give_up_ms',
-  'uncertain', 'pauses', 'on_uncertain', 'contents', 'queue', 'give_up_in_ms', 'trace', 'state', 'nonce',
-  'window')
+  'uncertain', 'pauses', 'on_uncertain', 'contents', 'queue', 'give_up_in_ms', 'trace', 'state', 'nonce', 'window')
 local state, nonce, window = found[14], found[15], found[16]
 if not state then
   redis.call('ZREM', queued, ARGV[1])
