@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from house import NewHouse, desk
-from postroom import LetterState
+from postroom import InvalidSettings, LetterState, Settings
 from postroom_worker.dev.capture import refused
 from postroom_worker.dev.scripted_relay import say, scripted_relay
 from postroom_worker.dev.server import wait_until
-from postroom_worker.json_log import JsonFormatter
+from postroom_worker.json_log import JsonFormatter, is_wanted
 
 ANNA = "anna.geheim@example.com"
 
@@ -64,6 +64,13 @@ def test_an_attempt_is_one_line_that_names_letter_relay_and_reply(redis_url: str
     assert "geheim" not in log.getvalue()
 
 
+def test_a_line_about_a_relay_names_it(redis_url: str, log: StringIO) -> None:
+    with scripted_relay({"mail": say(f"421 4.3.2 not now, {ANNA}")}) as relay, desk(redis_url, relay.url) as here:
+        here.deliver(here.accept(ANNA))
+    (line,) = [each for each in logged(log.getvalue()) if "left alone" in each["message"]]
+    assert (line["relay"], line["reply"]) == ("default", "421 4.3.2 not now, …@example.com")
+
+
 def test_a_fault_is_one_line_with_its_traceback(log: StringIO) -> None:
     try:
         raise ValueError("first\nsecond")
@@ -79,6 +86,11 @@ def test_what_else_hangs_on_a_record_is_not_written(log: StringIO) -> None:
     (line,) = logged(log.getvalue())
     assert line["letter"] == "L"
     assert "geheim" not in log.getvalue()
+
+
+def test_a_format_that_is_none_is_refused() -> None:
+    with pytest.raises(InvalidSettings, match="POSTROOM_LOG_FORMAT"):
+        is_wanted(Settings(log_format="xml"))
 
 
 def test_a_worker_writes_its_own_lines_and_celerys_alike(new_house: NewHouse) -> None:

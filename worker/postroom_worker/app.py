@@ -13,8 +13,8 @@ from celery.signals import after_setup_logger, after_setup_task_logger, worker_i
 from postroom import broker
 from postroom.errors import InvalidSettings
 from postroom.letter_json import SCHEMA
-from postroom.settings import Settings, process_settings
-from postroom_worker.json_log import JsonFormatter
+from postroom.settings import process_settings
+from postroom_worker.json_log import JsonFormatter, is_wanted
 from postroom_worker.relay_file import read_relays
 from postroom_worker.signing_key import read_keys
 from postroom_worker.staging import Redirect
@@ -71,7 +71,7 @@ def check_settings(sender: Any, **_: object) -> None:
         read_keys(settings.dkim)
         Redirect.of(settings)
         Receiver.of(settings)
-        sender.quiet = _is_json(settings)  # its banner would be no JSON
+        sender.quiet = is_wanted(settings)  # its banner would be no JSON
     except InvalidSettings as error:
         raise SystemExit(f"postroom: {error}") from None
 
@@ -80,12 +80,6 @@ def check_settings(sender: Any, **_: object) -> None:
 @after_setup_task_logger.connect
 def write_json(logger: Logger, **_: object) -> None:
     """Have Celery's own lines, too, written as POSTROOM_LOG_FORMAT says."""
-    if process_settings().log_format == "json":
+    if is_wanted(process_settings()):
         for handler in logger.handlers:
             handler.setFormatter(JsonFormatter())
-
-
-def _is_json(settings: Settings) -> bool:
-    if settings.log_format not in ("text", "json"):
-        raise InvalidSettings("POSTROOM_LOG_FORMAT has to be `text` or `json`")
-    return settings.log_format == "json"

@@ -8,8 +8,22 @@ from typing import Any
 
 import msgspec
 
+from postroom.errors import InvalidSettings
+from postroom.settings import Settings
+
 _OF_AN_ATTEMPT = ("letter", "attempt", "relay", "outcome", "state", "reply", "recipients", "took_ms", "trace")
 """Nothing else that somebody hangs on a record is written: it might be anything."""
+
+
+def is_wanted(settings: Settings) -> bool:
+    """Return whether the settings ask for it.
+
+    Raises:
+        InvalidSettings: they ask for a format that is none.
+    """
+    if settings.log_format not in ("text", "json"):
+        raise InvalidSettings("POSTROOM_LOG_FORMAT has to be `text` or `json`")
+    return settings.log_format == "json"
 
 
 class JsonFormatter(logging.Formatter):
