@@ -162,9 +162,11 @@ def test_what_a_child_has_counted_outlives_it(redis_url: str) -> None:
         if child == 0:
             deliver(here.office, [receipt.id])
             signal.pause()
-        wait_until(lambda: counts.read(here.ledger), "the child has told what it counted")
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        try:
+            wait_until(lambda: counts.read(here.ledger), "the child has told what it counted")
+        finally:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
         assert value(scraped(here.ledger), "postroom_attempts_total", relay="default", outcome="accepted") == 1
 
 
@@ -186,8 +188,9 @@ def test_counts_wait_while_redis_is_away(redis_url: str) -> None:
         assert counts.read(here.ledger) == {}
         found._ledger = there
         found.flush()
-        found.flush()
         assert value(scraped(here.ledger), "postroom_attempts_total", relay="default", outcome="accepted") == 1
+        here.deliver(here.accept("ann@example.com"))
+        assert value(counted(here), "postroom_attempts_total", relay="default", outcome="accepted") == 2
 
 
 def test_a_scrape_costs_the_same_however_many_letters_there_are(tmp_path: Path) -> None:
