@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from logging import makeLogRecord
 from pathlib import Path
 
 import msgspec
 
-from postroom import Letter, letter_json, settings, states
+from postroom import Letter, letter_json, metrics, settings, states
 from postroom_worker import outcome
+from postroom_worker.json_log import JsonFormatter
 
 DOCS = Path(__file__).parent
 _NOTE = "<!-- made by docs/generate.py: change the code, then `make docs` -->\n\n"
@@ -98,7 +100,71 @@ def letter_json_page() -> str:
     )
 
 
+def metrics_page() -> str:
+    """Every metric, and how they, logs and traces are had."""
+    return f"""# Metrics, logs and traces
+
+{_NOTE}## Metrics
+
+    pip install 'postroom[metrics]'
+    postroom exporter
+
+serves metrics for Prometheus at `http://127.0.0.1:9464/metrics` (`POSTROOM_METRICS_ADDRESS`, `POSTROOM_METRICS_PORT`).
+One exporter is enough for a ledger, on any machine that reaches it; it needs `POSTROOM_REDIS_URL` and nothing else.
+
+Workers have no port. What their processes count they add to the ledger, once a second: so it does not matter how many
+there are, on which machines, and when they are killed. A process that is killed loses what it counted in its last
+second; counts go on over restarts. A scrape reads sizes and a sample of the ledger's letters, never all of them.
+
+The values of labels are few: states, outcomes, relays by their names, classes of replies; never an address, a domain,
+or what a relay said.
+
+`deploy/prometheus/` has a configuration and alerts, `deploy/grafana/postroom.json` a dashboard to import.
+
+{metrics.table()}
+## Logs
+
+With `POSTROOM_LOG_FORMAT=json` a worker logs an object a line, Celery's own lines too: `time`, `level`, `logger`,
+`process`, `message`. A line about a task has `task` and `task_id`, one about a letter or a relay names it, and one
+about a fault has the traceback as `error`. Each attempt is one line, at the level INFO, in text as well:
+
+```json
+{json.dumps(json.loads(JsonFormatter().format(makeLogRecord(_LOGGED))), indent=2)}
+```
+
+`outcome` is the worst that any recipient met, and `reply` what was said then ([replies.md](replies.md)). No address is
+logged, but for its domain, and nothing of what a letter says.
+
+## Traces
+
+Where OpenTelemetry (`pip install 'postroom[otel]'`) has a tracer provider in the process, yours or that of
+`opentelemetry-instrument`, Postroom tells it of three spans: `postroom accept` is the call that accepts a letter,
+`postroom attempt` a worker's attempt, in the same trace, and within it `postroom transaction` what was exchanged with
+the relay. The context travels with the letter in the ledger. A retry is a trace of its own that links to the first one:
+it may come days later. Letters of a bulk that were accepted together share a span. Where nobody traces, or the trace is
+not sampled, nothing is kept.
+"""
+
+
+_LOGGED = {
+    "created": 1_795_511_564.012,
+    "levelname": "INFO",
+    "name": "postroom",
+    "process": 117,
+    "msg": "letter 01m8550vsnwsymh6fes1t8v721: attempt 1 through default: deferred: 451 4.7.1 Greylisted",
+    "letter": "01m8550vsnwsymh6fes1t8v721",
+    "attempt": 1,
+    "relay": "default",
+    "outcome": "deferred",
+    "state": "deferred",
+    "reply": "451 4.7.1 Greylisted",
+    "recipients": 1,
+    "took_ms": 24,
+}
+
+
 PAGES = {
+    "metrics.md": metrics_page,
     "settings.md": settings_page,
     "states.md": states_page,
     "replies.md": replies_page,

@@ -11,7 +11,7 @@ from inspect import signature
 from itertools import islice
 from typing import Any, ParamSpec
 
-from postroom import letter_json
+from postroom import letter_json, tracing
 from postroom.bell import AWAY, Bells
 from postroom.broker import BULK_QUEUE, QUEUE
 from postroom.errors import InvalidLetter, PartlySent, PostroomError, Problem, invalid
@@ -57,12 +57,13 @@ class Postroom:
             LedgerUnavailable: Redis is away, full or read-only; the letter may have been accepted, and sending it
                 again is safe.
         """
-        new, contents = new_letter(letter, self.settings)
-        self.ledger.contents.keep(letter.id, contents)
-        if self.ledger.accept(new) == "other":
-            raise _taken(letter)
-        if new.state is LetterState.QUEUED:
-            ring(self.bells, Bell(letter.id, new.queue, new.summary))
+        with tracing.accepting([letter.id]) as trace:
+            new, contents = new_letter(letter, self.settings, trace=trace)
+            self.ledger.contents.keep(letter.id, contents)
+            if self.ledger.accept(new) == "other":
+                raise _taken(letter)
+            if new.state is LetterState.QUEUED:
+                ring(self.bells, Bell(letter.id, new.queue, new.summary))
         return self.receipt(letter.id)
 
     def send_letters(
@@ -94,10 +95,15 @@ class Postroom:
     def _send_chunk(self, letters: Sequence[Letter]) -> list[Receipt]:
         if not letters:
             return []
+        with tracing.accepting([letter.id for letter in letters]) as trace:
+            self._accept_chunk(letters, trace)
+        return [self.receipt(letter.id) for letter in letters]
+
+    def _accept_chunk(self, letters: Sequence[Letter], trace: str) -> None:
         sha256s = letter_json.Sha256s()
         news, kept = [], {}
         for letter in letters:
-            new, contents = new_letter(letter, self.settings, BULK_QUEUE, sha256s)
+            new, contents = new_letter(letter, self.settings, BULK_QUEUE, sha256s, trace=trace)
             news.append(new)
             if contents:
                 kept[letter.id] = contents
@@ -109,7 +115,6 @@ class Postroom:
         if ready:
             with _broker_may_be_away(f"{len(ready)} letters"):
                 self.bells.ring_chunk(ready, BULK_QUEUE)
-        return [self.receipt(letter.id) for letter in letters]
 
     def receipt(self, letter_id: str) -> Receipt:
         """Return the receipt of a letter accepted earlier."""
@@ -132,7 +137,12 @@ def _chunks(letters: Iterable[Letter], size: int) -> Iterator[tuple[list[Letter]
 
 
 def new_letter(
-    letter: Letter, settings: Settings, queue: str | None = None, sha256s: letter_json.Sha256s | None = None
+    letter: Letter,
+    settings: Settings,
+    queue: str | None = None,
+    sha256s: letter_json.Sha256s | None = None,
+    *,
+    trace: str = "",
 ) -> tuple[NewLetter, dict[str, bytes]]:
     """Return what the ledger records of a letter, and the contents to keep beside it.
 
@@ -141,6 +151,7 @@ def new_letter(
         settings: for limits and times.
         queue: the queue it travels in, on its retries too; by default what its priority says.
         sha256s: the digests of what it may share with other letters.
+        trace: the trace that it is accepted in.
     """
     text, contents, digest = letter_json.write(letter, settings.contents_over, sha256s)
     recipients = letter.envelope.recipients
@@ -161,6 +172,7 @@ def new_letter(
         summary=summary(recipients),
         tags=letter.tags,
         contents=tuple(contents),
+        trace=trace,
     ), contents
 
 

@@ -153,6 +153,14 @@ class Settings:
     header_max: int = _setting(64 * 1024, "Octets of the header fields of a letter, at most.")
     recipients_max: int = _setting(1000, "Recipients of a letter, at most.")
     parts_max: int = _setting(1000, "Parts of a letter, at most.")
+    log_format: str = _setting(
+        "text",
+        "How a worker logs: `text`, or `json` for an object a line, Celery's lines too ([metrics.md](metrics.md)).",
+    )
+    metrics_address: str = _setting(
+        "127.0.0.1", "The address that `postroom exporter` serves metrics at ([metrics.md](metrics.md))."
+    )
+    metrics_port: int = _setting(9464, "The port that `postroom exporter` serves metrics at.")
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:

@@ -380,7 +380,8 @@ def test_a_command_whose_extra_is_missing_says_what_to_install(arguments: tuple[
     result = without("aiosmtpd", *arguments)
     assert result.returncode == 1
     assert result.stderr == (
-        "Error: `postroom demo` needs aiosmtpd, which is not installed: pip install 'postroom[embedded,worker]'\n"
+        "Error: `postroom demo` needs aiosmtpd, which is not installed: "
+        "pip install 'postroom[embedded,metrics,worker]'\n"
     )
 
 

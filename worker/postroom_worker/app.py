@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from logging import Logger
+from typing import Any
 
 from celery import Celery
 from celery.exceptions import CPendingDeprecationWarning
-from celery.signals import worker_init
+from celery.signals import after_setup_logger, after_setup_task_logger, worker_init
 
 from postroom import broker
 from postroom.errors import InvalidSettings
 from postroom.letter_json import SCHEMA
 from postroom.settings import process_settings
+from postroom_worker.json_log import JsonFormatter, is_wanted
 from postroom_worker.relay_file import read_relays
 from postroom_worker.signing_key import read_keys
 from postroom_worker.staging import Redirect
@@ -56,7 +59,7 @@ app.steps["consumer"].update((Timer, Notify))
 
 
 @worker_init.connect
-def check_settings(**_: object) -> None:
+def check_settings(sender: Any, **_: object) -> None:
     """Read what describes relays, keys, redirections and webhooks before the first letter does.
 
     Raises:
@@ -68,5 +71,15 @@ def check_settings(**_: object) -> None:
         read_keys(settings.dkim)
         Redirect.of(settings)
         Receiver.of(settings)
+        sender.quiet = is_wanted(settings)  # its banner would be no JSON
     except InvalidSettings as error:
         raise SystemExit(f"postroom: {error}") from None
+
+
+@after_setup_logger.connect
+@after_setup_task_logger.connect
+def write_json(logger: Logger, **_: object) -> None:
+    """Have Celery's own lines, too, written as POSTROOM_LOG_FORMAT says."""
+    if is_wanted(process_settings()):
+        for handler in logger.handlers:
+            handler.setFormatter(JsonFormatter())

@@ -35,6 +35,7 @@ class Breaker:
     def __init__(self, ledger: Ledger, relay: Relay, settings: Settings) -> None:
         """Watch a relay."""
         self.relay = relay
+        self._about = {"relay": relay.name}
         self._ledger = ledger
         self._backoff = Backoff.of_relays(settings)
         self._probe_ms = ledger.times.lease_ms
@@ -85,14 +86,14 @@ class Breaker:
         try:
             wait_ms = self._ledger.relays.trip(self.relay.name, max(1, wait_ms), str(answer), alert=alert)
         except LedgerUnavailable as error:
-            log.warning("relay %s: others do not learn that it is down (%s)", self.relay, error)
+            log.warning("relay %s: others do not learn that it is down (%s)", self.relay, error, extra=self._about)
         with self._lock:
             self._probing_until_s = 0.0
             self._asked_s = float("-inf")
         level = logging.ERROR if alert else logging.WARNING
-        log.log(
-            level, "relay %s is left alone for %.1f s: %s", self.relay, wait_ms / 1000, without_addresses(str(answer))
-        )
+        why = without_addresses(str(answer))
+        about = {**self._about, "reply": why}
+        log.log(level, "relay %s is left alone for %.1f s: %s", self.relay, wait_ms / 1000, why, extra=about)
         return wait_ms
 
     def serves(self, domains: set[str]) -> None:
@@ -102,7 +103,7 @@ class Breaker:
             was_probing, self._probing_until_s = self._probing_until_s > 0, 0.0
         if was_probing:
             self._tell(lambda: self._ledger.relays.mend(self.relay.name, self._nonce, self._remember_ms()))
-            log.info("relay %s serves again", self.relay)
+            log.info("relay %s serves again", self.relay, extra=self._about)
             self._asked_s = float("-inf")
 
     def accepts(self) -> None:
@@ -127,7 +128,8 @@ class Breaker:
         measured = self._measured_per_s(domain)
         self._tell(lambda: self._ledger.relays.slow(self.relay.name, domain, measured, self._rise_ms))
         self._asked_s = float("-inf")
-        log.warning("relay %s asks for less%s: %s", self.relay, domain and f" for {domain}", answer.met)
+        told, about = without_addresses(str(answer.met)), self._about
+        log.warning("relay %s asks for less%s: %s", self.relay, domain and f" for {domain}", told, extra=about)
 
     def _measured_per_s(self, domain: str) -> float:
         """The rate at which letters were handed over lately: ours, times the processes that have sessions there."""
@@ -146,4 +148,4 @@ class Breaker:
         try:
             tell()
         except LedgerUnavailable as error:
-            log.warning("relay %s: others do not learn how it stands (%s)", self.relay, error)
+            log.warning("relay %s: others do not learn how it stands (%s)", self.relay, error, extra=self._about)

@@ -72,12 +72,12 @@ def opened(office: Office, claim: Claim, outbox: Outbox) -> Parcel | None:
         wanted = f"named {letter.relay}" if letter.relay else "for such a letter"
         finish = settlement.wait(claim, FAULT_WAIT_MS, f"this worker has no relay {wanted}")
     except NewerSchema as error:
-        log.error("letter %s: %s", claim.letter_id, error)
+        log.error("letter %s: %s", claim.letter_id, error, extra={"letter": claim.letter_id})
         finish = settlement.wait(claim, _NEWER_SCHEMA_WAIT_MS, str(error))
     except InvalidLetter as error:
         finish = settlement.reject(claim, office.rules, str(error))
     except Exception as error:
-        log.exception("letter %s could not be read; it waits", claim.letter_id)
+        log.exception("letter %s could not be read; it waits", claim.letter_id, extra={"letter": claim.letter_id})
         finish = settlement.wait(claim, FAULT_WAIT_MS, f"it could not be read: {type(error).__name__}")
     outbox.finish(claim, finish)
     return None

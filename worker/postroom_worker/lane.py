@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import partial
 
+from postroom import clock
 from postroom.errors import LedgerUnavailable
 from postroom.ledger.transitions import Window
 from postroom.mime.stored import Stored
@@ -72,7 +73,8 @@ class Lane:
                 self._admitted.appendleft(parcel)
                 is_fresh = self._send(is_fresh=is_fresh)
         except Exception:
-            log.exception("a fault of ours while letters went to relay %s; those in hand wait", self._relay)
+            about = {"relay": self._relay.name}
+            log.exception("a fault of ours while letters went to %s; those in hand wait", self._relay, extra=about)
             self._give_up()
         self._source.extendleft(reversed(self._admitted))
 
@@ -160,10 +162,12 @@ class Lane:
                 parcel.content = parcel.content or self._composed(parcel)
                 submission = Submission(self._office.redirect.redirected(parcel.envelope(self._relay)), parcel.content)
             except Exception as error:
-                log.exception("letter %s could not be composed; it waits", parcel.claim.letter_id)
+                about = {"letter": parcel.claim.letter_id}
+                log.exception("letter %s could not be composed; it waits", parcel.claim.letter_id, extra=about)
                 self._wait(parcel, Wait(FAULT_WAIT_MS, f"it could not be composed: {type(error).__name__}"))
                 continue
             self._under_way[submission] = parcel
+            parcel.submitted_s = parcel.submitted_s or clock.steady_s()
             yield submission
 
     def _composed(self, parcel: Parcel) -> Sequence[bytes]:
@@ -244,6 +248,7 @@ class Lane:
             is_braked=is_braked,
         )
         self._outbox.finish(parcel.claim, finish)
+        self._office.telemetry.attempted(parcel, attempt, finish)
 
     def _learn(self, answers: Answers) -> tuple[Answer | None, bool]:
         """Let the breaker learn from answers; returns what pauses the relay, and whether that is about us."""

@@ -106,7 +106,10 @@ class Leases:
         kept = self._ledger.renew(claims) if claims else []
         for claim, is_kept in zip(claims, kept, strict=True):
             if not is_kept and claim in self.in_hand():
-                log.warning("letter %s: the claim is lost; another worker goes on with it", claim.letter_id)
+                about = {"letter": claim.letter_id}
+                log.warning(
+                    "letter %s: the claim is lost; another worker goes on with it", claim.letter_id, extra=about
+                )
 
     def _forget(self) -> None:
         self._changed = Condition()

@@ -97,7 +97,8 @@ class Places:
             try:
                 self._ledger.relays.leave(places)
             except LedgerUnavailable as error:
-                log.warning("relay %s: a session's place is given back later (%s)", relay.name, error)
+                about = {"relay": relay.name}
+                log.warning("relay %s: a session's place is given back later (%s)", relay.name, error, extra=about)
 
     def admit(self, relay: Relay, standing: Standing, letters: Sequence[tuple[Sequence[str], bool]]) -> list[Wait]:
         """Ask whether letters may be handed over now.

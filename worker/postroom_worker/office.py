@@ -21,6 +21,7 @@ from postroom_worker.signing_key import SigningKey, read_keys
 from postroom_worker.smtp.pool import Pool
 from postroom_worker.smtp.session import Manner
 from postroom_worker.staging import Redirect
+from postroom_worker.telemetry import Telemetry
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Office:
     pool: Pool
     leases: Leases
     rules: Rules
+    telemetry: Telemetry
     worker: str
 
     @classmethod
@@ -53,8 +55,10 @@ class Office:
         places = Places(ledger, int(1000 * settings.retry_max_s))
         breakers = {relay.name: Breaker(ledger, relay, settings) for relay in relays}
         pool = Pool(Manner.of(settings), places, idle_s=settings.session_idle_s, letters=settings.session_letters)
+        telemetry = Telemetry(ledger)
 
         def tidy() -> None:
+            telemetry.counts.flush()
             pool.close_idle()
             _end_wanted(pool, breakers)
 
@@ -69,6 +73,7 @@ class Office:
             pool=pool,
             leases=Leases(ledger, max(0.2, settings.lease_s / 4), places.keep, tidy),
             rules=Rules(Backoff.of_letters(settings), ledger.times, settings.pauses_max),
+            telemetry=telemetry,
             worker=worker,
         )
 

@@ -95,7 +95,7 @@ class Outbox:
 
     def _testify(self, claim: Claim, finish: Finish) -> None:
         """The claim ran out; but if that was in the window, what the relay said is what everybody wants to know."""
-        ledger = self._office.ledger
+        ledger, about = self._office.ledger, {"letter": claim.letter_id}
         for _ in range(_LOOKS):
             try:
                 seen, recipients = views.recipients(ledger, claim.letter_id)
@@ -110,19 +110,24 @@ class Outbox:
                 claim, seen=seen, seen_recipients=recipients, state=state, recipients=known, event=event
             )
             if answer in ("settled", "again"):
-                log.warning("letter %s: its claim had run out, but what the relay said is recorded", claim.letter_id)
+                log.warning(
+                    "letter %s: its claim had run out, but what the relay said is recorded",
+                    claim.letter_id,
+                    extra=about,
+                )
                 if state is LetterState.SENT and claim.contents:
                     self._drop_contents(claim)
                 return
             if answer == "nothing":
                 break
-        log.warning("letter %s: finished too late, the claim was lost", claim.letter_id)
+        log.warning("letter %s: finished too late, the claim was lost", claim.letter_id, extra=about)
 
     def _drop_contents(self, claim: Claim) -> None:
         try:
             self._office.ledger.contents.drop(claim.letter_id, claim.contents)
         except LedgerUnavailable as error:
-            log.warning("letter %s: its contents are dropped later (%s)", claim.letter_id, error)
+            about = {"letter": claim.letter_id}
+            log.warning("letter %s: its contents are dropped later (%s)", claim.letter_id, error, extra=about)
 
 
 def testimony(seen: Sequence[Recipient], said: Sequence[Recipient]) -> list[Recipient]:

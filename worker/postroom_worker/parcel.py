@@ -31,7 +31,8 @@ class Parcel:
     turned_away: list[tuple[str, str]] = field(default_factory=list)
     """The relays that were down in this attempt, and what they said."""
     began_s: float = field(default_factory=clock.steady_s)
-
+    submitted_s: float = 0.0
+    """When its first transaction began; 0 before."""
     is_in_window: bool = False
     """True while its end may have been sent, and its answer is not known."""
 

@@ -100,7 +100,8 @@ def _retry(why: str, next_in_ms: int) -> Retry:
 
 @worker_process_shutdown.connect
 @worker_shutdown.connect
-def close_sessions(**_: object) -> None:
-    """Say QUIT to the relays: a session left open is a slot that the relay keeps for nobody."""
+def close_office(**_: object) -> None:
+    """Say QUIT to the relays: a session left open is a slot that the relay keeps for nobody. Then add the counts."""
     if office.cache_info().currsize:
         office().pool.close()
+        office().telemetry.counts.flush()

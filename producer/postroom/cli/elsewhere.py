@@ -9,7 +9,7 @@ import click
 
 from postroom.errors import PostroomError
 
-_REMEDY = "pip install 'postroom[embedded,worker]'"
+_REMEDY = "pip install 'postroom[embedded,metrics,worker]'"
 
 
 class Elsewhere(click.Group):

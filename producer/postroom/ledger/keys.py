@@ -102,6 +102,16 @@ class Keys:
         return "postroom:audit"
 
     @staticmethod
+    def counts() -> str:
+        """The hash of what all workers have counted."""
+        return "postroom:{counts}"
+
+    @staticmethod
+    def counted(nonce: str) -> str:
+        """That what a worker counted was added."""
+        return f"postroom:{{counts}}:{nonce}"
+
+    @staticmethod
     def workers() -> str:
         """The sorted set of workers, by when each last looked at the schedule."""
         return "postroom:workers"

@@ -78,6 +78,10 @@ class Claim:
     """The digests of what it keeps in the contents."""
     queue: str = ""
     """The queue it travels in, on its retries too."""
+    begins_ms: int = 0
+    """When it might first be sent."""
+    trace: str = ""
+    """The trace that it was accepted in (`traceparent` of W3C Trace Context); empty when there is none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,8 @@ class NewLetter:
     tags: Sequence[str] = ()
     contents: Sequence[str] = ()
     """The digests of what it keeps in the contents."""
+    trace: str = ""
+    """The trace that it is accepted in, and all those recorded with it; empty when there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,6 +201,7 @@ class Ledger:
                 new.reason,
                 " ".join(new.tags),
                 " ".join(new.contents),
+                new.trace,
             ],
         )
 
@@ -471,7 +474,7 @@ def _claim(letter_id: str, nonce: str, answer: list[bytes]) -> Claim | str:
     if answer[0] != b"claimed":
         return answer[0].decode()
     now_ms, fence, letter, recipients, attempts, expires_ms, give_up_ms, *rest = answer[1:]
-    uncertain, pauses, policy, contents, queue = rest
+    uncertain, pauses, policy, contents, queue, give_up_in_ms, trace = rest
     return Claim(
         letter_id=letter_id,
         nonce=nonce,
@@ -488,4 +491,6 @@ def _claim(letter_id: str, nonce: str, answer: list[bytes]) -> Claim | str:
         on_uncertain=text(policy),
         contents=tuple(text(contents).split()),
         queue=text(queue),
+        begins_ms=int(give_up_ms) - int(give_up_in_ms),
+        trace=text(trace),
     )
