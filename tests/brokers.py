@@ -47,7 +47,7 @@ class Broker(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OverRedis:
-    """The bells are in Redis, beside the ledger."""
+    """The bells are in Redis, most often beside the ledger."""
 
     redis: Redis
     url: str
@@ -61,6 +61,11 @@ class OverRedis:
         before = self.waiting()
         self.redis.delete(*QUEUES)
         return before - self.waiting()
+
+
+def over_redis(url: str) -> OverRedis:
+    """Return what carries bells in a Redis."""
+    return OverRedis(Redis.from_url(url), url)
 
 
 @dataclass(frozen=True, slots=True)
