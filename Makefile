@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test test-rabbitmq unit chaos lint format docs bench composing clean
+.PHONY: help install demo dev test test-rabbitmq test-cluster unit chaos lint format docs bench composing clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 16
@@ -29,6 +29,9 @@ test: install ## all tests
 
 test-rabbitmq: install ## the tests that start workers, with RabbitMQ as broker
 	@POSTROOM_TEST_BROKER=rabbitmq $(BIN)/python -m pytest tests/integration
+
+test-cluster: install ## the integration tests, with their ledgers on a Redis Cluster of three nodes
+	@POSTROOM_TEST_LEDGER=cluster $(BIN)/python -m pytest tests/integration
 
 unit: install ## the fast tests
 	@$(BIN)/python -m pytest tests/unit

@@ -10,7 +10,9 @@ from typing import Any
 
 from redis import Redis
 
-from postroom.ledger.cluster import Client, primaries
+from postroom import Settings
+from postroom.ledger.cluster import Client, Cluster, primaries
+from postroom.ledger.connection import connect
 from postroom_worker.dev.server import Server, free_port, server, wait_until
 
 _SLOTS = 16_384
@@ -83,3 +85,18 @@ def _is_whole(node: Server) -> bool:
 def all_keys(client: Client, pattern: str = "*") -> list[Any]:
     """All keys of a ledger, wherever they are."""
     return [key for each in primaries(client) for key in each.redis.keys(pattern)]
+
+
+def partitions(found: Client) -> int:
+    """Into how many partitions a ledger there is spread."""
+    return 16 if isinstance(found, Cluster) else 1
+
+
+@contextmanager
+def client(url: str) -> Iterator[Any]:
+    """A client of a ledger's Redis or cluster, as long as this lasts."""
+    found = connect(Settings(redis_url=url))
+    try:
+        yield found
+    finally:
+        found.close()

@@ -18,6 +18,7 @@ from random import Random
 import pytest
 from redis.connection import Connection
 
+from cluster import all_keys
 from house import House, NewHouse, house
 from postroom import LedgerUnavailable, Letter, PartlySent, Postroom, aio, sending
 from postroom.broker import QUEUE
@@ -58,7 +59,9 @@ def subjects(here: House) -> list[str]:
         if number
         for each in views.listing(here.ledger, state)
     ]
-    assert len(found) == len(here.ledger.redis.keys("*:letter:*")) == len(here.ledger.redis.keys("*:history:*"))
+    assert (
+        len(found) == len(all_keys(here.ledger.redis, "*:letter:*")) == len(all_keys(here.ledger.redis, "*:history:*"))
+    )
     return sorted(each.subject for each in found)
 
 
