@@ -23,6 +23,7 @@ from kombu import Connection
 from redis import Redis
 
 from postroom.broker import BULK_QUEUE, QUEUE, celery_settings
+from postroom.ledger.cluster import Client
 from postroom_worker.dev.server import dying_with_parent, wait_until
 
 QUEUES = (QUEUE, BULK_QUEUE)
@@ -49,7 +50,7 @@ class Broker(Protocol):
 class OverRedis:
     """The bells are in Redis, most often beside the ledger."""
 
-    redis: Redis
+    redis: Client
     url: str
 
     def waiting(self) -> int:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from brokers import Broker, over_redis
+from brokers import Broker, OverRedis
 from postroom import Letter, LetterState, LetterStatus, Part, Postroom, Receipt, Settings
 from postroom.address import AddressesInput
 from postroom.ledger import Ledger, open_ledger
@@ -119,7 +119,7 @@ def house(folder: Path, redis_url: str, broker: Broker | None = None, /, **setti
         environment |= settings
         postroom = Postroom(Settings.from_environment(environment))
         running.callback(postroom.ledger.redis.close)
-        broker = broker or over_redis(redis_url)
+        broker = broker or OverRedis(postroom.ledger.redis, redis_url)
         yield House(folder, environment, relay, answers, slow, postroom, broker, running)
 
 

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from kombu import Queue
 
-from postroom.redis_url import is_sentinel, read_servers
+from postroom.redis_url import is_sentinel, primary_name, read_servers
 
 QUEUE = "postroom"
 BULK_QUEUE = "postroom.bulk"
@@ -33,15 +33,17 @@ def _rabbitmq(timeout_s: float) -> dict[str, Any]:
     return {"read_timeout": 2 * timeout_s, "write_timeout": 2 * timeout_s}
 
 
-def _sentinel(url: str) -> tuple[str, dict[str, Any]]:
+def _sentinel(url: str, timeout_s: float) -> tuple[str, dict[str, Any]]:
     """The URL as Celery spells it, and what else it has to know."""
     servers = read_servers(url, "POSTROOM_BROKER_URL")
     user = f"{quote(servers.username, '')}:{quote(servers.password, '')}@" if servers.password else ""
     nodes = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in servers.addresses]
     spelled = ";".join(f"sentinel://{user}{node}/{servers.database}" for node in nodes)
-    own: dict[str, Any] = {"master_name": servers.options.get("master", "")}
+    # One that is away is not asked again, but the next.
+    asking: dict[str, Any] = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s, "retry": None}
     if password := servers.options.get("sentinel_password"):
-        own["sentinel_kwargs"] = {"password": password}
+        asking["password"] = password
+    own = {"master_name": primary_name(servers, "POSTROOM_BROKER_URL"), "sentinel_kwargs": asking}
     return spelled, own
 
 
@@ -62,7 +64,7 @@ def celery_settings(url: str, timeout_s: float, schema: int = 1) -> dict[str, An
     schemas = [f"{QUEUE}.schema-{number}" for number in range(2, schema + 1)]
     options = _rabbitmq(timeout_s) if is_rabbitmq(url) else _redis(timeout_s)
     if is_sentinel(url):
-        url, own = _sentinel(url)
+        url, own = _sentinel(url, timeout_s)
         options |= own
     found: dict[str, Any] = {
         "broker_url": url,

@@ -68,6 +68,18 @@ def read_servers(url: str, variable: str) -> Servers:
         ) from None
 
 
+def primary_name(servers: Servers, variable: str) -> str:
+    """Return which primary Sentinels are asked for.
+
+    Raises:
+        InvalidSettings: the URL does not tell.
+    """
+    name = servers.options.get("master")
+    if not name:
+        raise InvalidSettings(f"{variable} names Sentinels: it has to end in ?master= and the primary's name")
+    return name
+
+
 def _address(text: str, port: int) -> tuple[str, int]:
     found = urlsplit(f"//{text}")
     if not found.hostname:

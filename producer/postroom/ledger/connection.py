@@ -19,7 +19,7 @@ from postroom.errors import InvalidSettings
 from postroom.ledger.cluster import Client, Cluster
 from postroom.ledger.durability import Durability
 from postroom.ledger.transitions import Ledger, Times
-from postroom.redis_url import Servers, is_cluster, is_sentinel, read_servers
+from postroom.redis_url import Servers, is_cluster, is_sentinel, primary_name, read_servers
 from postroom.settings import Settings
 
 _RETRIES = 3
@@ -128,15 +128,12 @@ def _cluster(servers: Servers, waits: dict[str, Any]) -> Cluster:
 
 def _sentinel(servers: Servers, waits: dict[str, Any]) -> Redis:
     """The primary is asked for anew with each connection."""
-    master = servers.options.get("master")
-    if not master:
-        raise InvalidSettings("POSTROOM_REDIS_URL names Sentinels: it has to end in ?master= and the primary's name")
-    password = servers.options.get("sentinel_password")
-    sentinels: Any = Sentinel(  # type: ignore[no-untyped-call]  # redis-py has no types for it
-        servers.addresses, sentinel_kwargs=waits | ({"password": password} if password else {})
-    )
+    asking = waits | {"retry": None}  # one that is away is not asked again, but the next
+    if password := servers.options.get("sentinel_password"):
+        asking["password"] = password
+    sentinels: Any = Sentinel(servers.addresses, sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
     found: Redis = sentinels.master_for(
-        master,
+        primary_name(servers, "POSTROOM_REDIS_URL"),
         connection_pool_class=_SentinelPool,
         db=servers.database,
         retry=_retry(),
