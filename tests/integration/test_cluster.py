@@ -21,7 +21,8 @@ from house import House, desk, house
 from postroom import InvalidSettings, LedgerUnavailable, Letter, LetterState, PartlySent, Postroom, Settings
 from postroom.cli import main
 from postroom.ledger import Claim, Ledger, views
-from postroom.ledger.cluster import primaries
+from postroom.ledger.cluster import Primary, primaries
+from postroom.sending import new_letter
 from postroom_worker.dev.scripted_relay import scripted_relay
 from postroom_worker.dev.server import Server, wait_until
 
@@ -87,6 +88,22 @@ def test_a_letter_with_large_parts_and_limits_goes_its_way(empty_cluster: EmptyC
     with scripted_relay() as relay, desk(empty_cluster(), relay.url, **limited) as by_hand:
         receipt = by_hand.accept("ann@example.com", "a text that is longer than ten octets")
         assert by_hand.deliver(receipt).state is LetterState.SENT
+
+
+def test_a_letter_is_on_the_disk_of_its_node_when_it_is_accepted(empty_cluster: EmptyCluster) -> None:
+    with desk(empty_cluster(), NOBODY, POSTROOM_DURABILITY="synced") as by_hand:
+        before = [_asked(each) for each in primaries(by_hand.ledger.redis)]
+        settings = by_hand.office.settings
+        many = [Letter(f"a{each}@example.com", "hi", settings=settings) for each in range(50)]
+        assert by_hand.ledger.accept_all([new_letter(each, settings)[0] for each in many]) == ["accepted"] * 50
+        after = [_asked(each) for each in primaries(by_hand.ledger.redis)]
+        assert all(late > early for early, late in zip(before, after, strict=True))
+
+
+def _asked(node: Primary) -> int:
+    """How often a node was asked whether what was written is on its disk."""
+    commands: Any = node.redis.info("commandstats")
+    return int(commands.get("cmdstat_waitaof", {}).get("calls", 0))
 
 
 def test_a_ledger_is_not_read_with_another_number_of_partitions(empty_cluster: EmptyCluster) -> None:

@@ -338,7 +338,8 @@ def test_two_workers_release_a_letter_once(redis_url: str) -> None:
 
 
 def test_no_more_is_released_at_once_than_asked_for(ledger: Ledger) -> None:
-    ledger.accept_all([new(f"L{number}", state=LetterState.SCHEDULED, due_ms=1) for number in range(5)])
+    ids = [each for each in (f"L{number}" for number in range(1000)) if ledger.keys.partition(each) == 0]
+    ledger.accept_all([new(each, state=LetterState.SCHEDULED, due_ms=1) for each in ids[:5]])
     ledger.release_due(2)
     assert views.counts(ledger)[LetterState.QUEUED] == 2
 
@@ -396,7 +397,7 @@ def test_a_worker_that_died_in_the_window_leaves_an_uncertain_letter(
 
 
 def test_a_stray_entry_of_an_index_is_removed(ledger: Ledger) -> None:
-    index = ledger.keys.index(LetterState.DEFERRED, 0)
+    index = ledger.keys.index_of("ghost", LetterState.DEFERRED)
     ledger.redis.zadd(index, {"ghost": 1})
     assert ledger.release_due(10) == []
     assert ledger.redis.zcard(index) == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from house import desk
+from house import desk, ledger_at
 from postroom import LetterState
 from postroom.cli import main
 from postroom_worker.dev.scripted_relay import both, close, say, scripted_relay
@@ -17,7 +17,7 @@ BUSY = both(say("421 4.3.2 busy"), close)
 
 
 def run(url: str, environment: dict[str, str], *arguments: str) -> Result:
-    return CliRunner().invoke(main, ["relay", *arguments], env={"POSTROOM_REDIS_URL": url, **environment})
+    return CliRunner().invoke(main, ["relay", *arguments], env={**ledger_at(url), **environment})
 
 
 def test_a_relay_that_is_down_is_shown_with_its_reason(redis_url: str, tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_a_relay_is_paused_and_resumed(redis_url: str) -> None:
         assert "they move house" in run(redis_url, settings).output
         assert run(redis_url, settings, "resume", "default").exit_code == 0
         assert here.standing().state == "closed"
-        audited = CliRunner().invoke(main, ["audit"], env={"POSTROOM_REDIS_URL": redis_url})
+        audited = CliRunner().invoke(main, ["audit"], env=ledger_at(redis_url))
         assert "they move house" in audited.output
 
 
