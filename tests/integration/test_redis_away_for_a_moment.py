@@ -10,6 +10,7 @@ from redis import Redis
 from house import desk
 from postroom import LetterState
 from postroom.ledger import views
+from postroom.ledger.keys import Keys
 from postroom_worker.dev.scripted_relay import scripted_relay
 
 SOON_MS = 10_000
@@ -22,7 +23,8 @@ def test_a_letter_in_hand_is_tried_again_soon_for_redis_is_back_when_that_is_rec
     url = urlsplit(redis_url)
     with Redis.from_url(redis_url) as redis, scripted_relay() as relay:
         # Whoever may not read how relays stand meets a Redis that answers to the claim, and then does not.
-        redis.acl_setuser("letters", enabled=True, passwords=["+secret"], categories=["+@all"], keys=["postroom:{0}*"])
+        keys = ["postroom:{0}*", Keys.layout()]
+        redis.acl_setuser("letters", enabled=True, passwords=["+secret"], categories=["+@all"], keys=keys)
         try:
             with desk(url._replace(netloc=f"letters:secret@{url.netloc}").geturl(), relay.url) as here:
                 receipt = here.accept("ann@example.com")

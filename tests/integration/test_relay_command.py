@@ -24,7 +24,7 @@ def test_a_relay_that_is_down_is_shown_with_its_reason(redis_url: str, tmp_path:
     with scripted_relay({"connect": BUSY}) as first, scripted_relay() as second:
         path = tmp_path / "relays.toml"
         path.write_text(f'[relays.first]\nurl = "{first.url}"\n[relays.second]\nurl = "{second.url}"\n')
-        settings = {"POSTROOM_RELAYS": str(path), "POSTROOM_PAUSE_FIRST_S": "60"}
+        settings = {"POSTROOM_RELAYS": str(path), "POSTROOM_PAUSE_FIRST_S": "60", "POSTROOM_PAUSE_MAX_S": "60"}
         with desk(redis_url, "smtp://127.0.0.1:1", **settings) as here:
             assert here.deliver(here.accept("ann@example.com")).state is LetterState.SENT
         shown = run(redis_url, settings)

@@ -69,8 +69,11 @@ def subjects(here: House) -> list[str]:
 
 
 @pytest.fixture
-def losing(redis_server: Server, redis_url: str, tmp_path: Path) -> Iterator[tuple[House, Proxy]]:
+def losing(
+    redis_server: Server, empty_redis: Callable[[], str], tmp_path: Path
+) -> Iterator[tuple[House, Proxy]]:
     """A house behind a proxy that loses answers."""
+    redis_url = empty_redis()
     with proxy(redis_server.port) as between:
         url = between.url.removesuffix("/0") + "/" + redis_url.rpartition("/")[2]
         with house(tmp_path, url, POSTROOM_BROKER_URL=redis_url) as found:
