@@ -69,9 +69,7 @@ def subjects(here: House) -> list[str]:
 
 
 @pytest.fixture
-def losing(
-    redis_server: Server, empty_redis: Callable[[], str], tmp_path: Path
-) -> Iterator[tuple[House, Proxy]]:
+def losing(redis_server: Server, empty_redis: Callable[[], str], tmp_path: Path) -> Iterator[tuple[House, Proxy]]:
     """A house behind a proxy that loses answers."""
     redis_url = empty_redis()
     with proxy(redis_server.port) as between:
