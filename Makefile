@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test test-rabbitmq unit chaos lint format docs bench composing clean
+.PHONY: help install demo dev test test-rabbitmq test-cluster unit chaos lint format docs bench bench-scale bench-commands bench-growth composing clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 16
@@ -30,6 +30,9 @@ test: install ## all tests
 test-rabbitmq: install ## the tests that start workers, with RabbitMQ as broker
 	@POSTROOM_TEST_BROKER=rabbitmq $(BIN)/python -m pytest tests/integration
 
+test-cluster: install ## the integration tests, with their ledgers on a Redis Cluster of three nodes
+	@POSTROOM_TEST_LEDGER=cluster $(BIN)/python -m pytest tests/integration
+
 unit: install ## the fast tests
 	@$(BIN)/python -m pytest tests/unit
 
@@ -52,6 +55,15 @@ docs: install ## write the tables of the docs anew
 
 bench: install ## letters a second, ours and the peers' (ROWS="bulk naive" for some)
 	@$(BIN)/python benchmarks/run.py $(ROWS)
+
+bench-scale: install ## letters a second with 1, 2 and 4 worker processes
+	@$(BIN)/python benchmarks/run.py bulk-1 bulk-2 bulk-4
+
+bench-commands: install ## what a letter asks of the ledger's Redis, command by command
+	@$(BIN)/python benchmarks/commands.py
+
+bench-growth: install ## what a ledger costs with nothing in it, and with 100,000 letters (SIZES="0 1000000" for others)
+	@$(BIN)/python benchmarks/growth.py $(SIZES)
 
 composing: install ## what composing costs, beside the standard library
 	@$(BIN)/python benchmarks/compose.py

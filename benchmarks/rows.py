@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from redis import Redis
 
@@ -14,7 +14,8 @@ from postroom.ledger import views
 Settled = Callable[[str, int], bool]
 """From the URL of Redis and a number of letters to whether the row has recorded that they are done."""
 
-CELERY_WORKER = "worker --concurrency 2 --loglevel WARNING"
+_WORKER = "worker --concurrency {} --loglevel WARNING"
+CELERY_WORKER = _WORKER.format(2)
 BULLMQ_WORKER = "node bullmq.cjs worker 16"
 POSTROOM_WORKER = f"celery -A postroom_worker {CELERY_WORKER}"
 SESSIONS = "POSTROOM_SESSIONS"
@@ -91,6 +92,7 @@ SMALL = Table("Letters of text and HTML, end to end")
 TLS = Table("The same over STARTTLS, to the null server in Python", tls=True)
 ATTACHED = Table("Letters with an attachment of 1 MB", part=0.1, attachments=True)
 QUEUED = Table("Queueing alone: no worker runs", part=4, delivers=False)
+SCALED = Table("With more worker processes")
 FAR = Table("Over a line of 10 ms each way", part=0.1, delay_ms=10)
 NOTHING = Table("What Celery costs when its tasks do nothing", part=2, delivers=False)
 
@@ -120,6 +122,12 @@ def ours(name: str, table: Table, about: str, how: str, times: float = 1.0, **va
         settled=SENT,
         times=times,
     )
+
+
+def with_processes(number: int) -> Row:
+    """A row of Postroom with a worker of so many processes."""
+    two = ours(f"bulk-{number}", SCALED, f"`send_letters`, {number} worker processes", "bulk", 4)
+    return replace(two, worker=f"celery -A postroom_worker {_WORKER.format(number)}")
 
 
 def naive(name: str, table: Table) -> Row:
@@ -212,6 +220,7 @@ ROWS = [
         variables=POSTROOM,
         settled=ledger_has(LetterState.QUEUED),
     ),
+    *(with_processes(each) for each in (1, 2, 4)),
     Row("smtplib-far", FAR, "smtplib, one kept connection, no queue", "python smtplib_kept.py", times=0.5),
     Row(
         "nodemailer-far",

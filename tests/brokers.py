@@ -23,6 +23,7 @@ from kombu import Connection
 from redis import Redis
 
 from postroom.broker import BULK_QUEUE, QUEUE, celery_settings
+from postroom.ledger.cluster import Client
 from postroom_worker.dev.server import dying_with_parent, wait_until
 
 QUEUES = (QUEUE, BULK_QUEUE)
@@ -47,9 +48,9 @@ class Broker(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OverRedis:
-    """The bells are in Redis, beside the ledger."""
+    """The bells are in Redis, most often beside the ledger."""
 
-    redis: Redis
+    redis: Client
     url: str
 
     def waiting(self) -> int:
@@ -61,6 +62,11 @@ class OverRedis:
         before = self.waiting()
         self.redis.delete(*QUEUES)
         return before - self.waiting()
+
+
+def over_redis(url: str) -> OverRedis:
+    """Return what carries bells in a Redis."""
+    return OverRedis(Redis.from_url(url), url)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from postroom.address import AddressesInput
 from postroom.ledger import Ledger, open_ledger
 from postroom.ledger.relays import Standing
 from postroom.ledger.views import account, bell
+from postroom.redis_url import is_cluster
 from postroom.sending import new_letter
 from postroom_worker.delivery import deliver
 from postroom_worker.dev import fleet
@@ -40,6 +41,12 @@ def timeouts(seconds: float) -> dict[str, str]:
     """Return the settings by which a relay is waited for no longer than this, in any phase."""
     phases = ("GREETING", "COMMAND", "MAIL", "RCPT", "DATA", "BODY", "CONTENT")
     return {f"POSTROOM_{phase}_TIMEOUT_S": str(seconds) for phase in phases}
+
+
+def ledger_at(redis_url: str) -> dict[str, str]:
+    """Return the settings by which a ledger is found; no bells are rung where it is on a cluster."""
+    nowhere = {"POSTROOM_BROKER_URL": "redis://127.0.0.1:1/0"} if is_cluster(redis_url) else {}
+    return {"POSTROOM_REDIS_URL": redis_url, **nowhere}
 
 
 @dataclass(slots=True)
@@ -113,7 +120,7 @@ def house(folder: Path, redis_url: str, broker: Broker | None = None, /, **setti
     slow: dict[str, float] = {}
     with ExitStack() as running:
         relay = running.enter_context(capture(folder / "mail", answers=answers, slow=slow))
-        environment = {**FAST, "POSTROOM_REDIS_URL": redis_url, "POSTROOM_RELAY_URL": relay.url}
+        environment = {**FAST, **ledger_at(redis_url), "POSTROOM_RELAY_URL": relay.url}
         if broker:
             environment["POSTROOM_BROKER_URL"] = broker.url
         environment |= settings
@@ -168,7 +175,7 @@ def desk(redis_url: str, relay_url: str, **settings: str) -> Iterator[Desk]:
         relay_url: where letters go.
         settings: further ``POSTROOM_*`` variables.
     """
-    environment = {**FAST, "POSTROOM_REDIS_URL": redis_url, "POSTROOM_RELAY_URL": relay_url, **settings}
+    environment = {**FAST, **ledger_at(redis_url), "POSTROOM_RELAY_URL": relay_url, **settings}
     found = Settings.from_environment(environment)
     office = Office.open(found, open_ledger(found), "desk")
     try:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 from kombu import Queue
+
+from postroom.redis_url import is_sentinel, primary_name, read_servers
 
 QUEUE = "postroom"
 BULK_QUEUE = "postroom.bulk"
@@ -30,6 +33,20 @@ def _rabbitmq(timeout_s: float) -> dict[str, Any]:
     return {"read_timeout": 2 * timeout_s, "write_timeout": 2 * timeout_s}
 
 
+def _sentinel(url: str, timeout_s: float) -> tuple[str, dict[str, Any]]:
+    """The URL as Celery spells it, and what else it has to know."""
+    servers = read_servers(url, "POSTROOM_BROKER_URL")
+    user = f"{quote(servers.username, '')}:{quote(servers.password, '')}@" if servers.password else ""
+    nodes = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in servers.addresses]
+    spelled = ";".join(f"sentinel://{user}{node}/{servers.database}" for node in nodes)
+    # One that is away is not asked again, but the next.
+    asking: dict[str, Any] = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s, "retry": None}
+    if password := servers.options.get("sentinel_password"):
+        asking["password"] = password
+    own = {"master_name": primary_name(servers, "POSTROOM_BROKER_URL"), "sentinel_kwargs": asking}
+    return spelled, own
+
+
 def is_rabbitmq(url: str) -> bool:
     """True for a broker that speaks AMQP."""
     return url.startswith(("amqp://", "amqps://", "pyamqp://"))
@@ -39,14 +56,19 @@ def celery_settings(url: str, timeout_s: float, schema: int = 1) -> dict[str, An
     """Return what Celery has to know of a broker, alike for who rings and for who hears.
 
     Args:
-        url: ``redis://``, ``amqp://``, … as Celery spells it; several nodes of RabbitMQ are separated by ``;``.
+        url: ``redis://``, ``amqp://``, … as Celery spells it; several nodes of RabbitMQ are separated by ``;``,
+            Sentinels by a comma.
         timeout_s: how long to wait for a connection, and half of how long for an answer.
         schema: the newest that a worker can read.
     """
     schemas = [f"{QUEUE}.schema-{number}" for number in range(2, schema + 1)]
+    options = _rabbitmq(timeout_s) if is_rabbitmq(url) else _redis(timeout_s)
+    if is_sentinel(url):
+        url, own = _sentinel(url, timeout_s)
+        options |= own
     found: dict[str, Any] = {
         "broker_url": url,
-        "broker_transport_options": _rabbitmq(timeout_s) if is_rabbitmq(url) else _redis(timeout_s),
+        "broker_transport_options": options,
         "broker_connection_timeout": timeout_s,
         # How a worker notices that RabbitMQ has gone without a word; over Redis its health check does.
         "broker_heartbeat": 2 * timeout_s,

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from postroom.errors import InvalidSettings
+from postroom.redis_url import is_cluster
 
 _MIB = 1024 * 1024
 
@@ -27,10 +28,20 @@ class Settings:
     """What can be set. A field named ``retry_first_s`` is read from ``POSTROOM_RETRY_FIRST_S``."""
 
     redis_url: str = _secret(
-        "redis://localhost:6379/0", "The ledger's Redis: `redis://`, `rediss://` or `unix://PATH?db=0`."
+        "redis://localhost:6379/0",
+        "The ledger's Redis: `redis://`, `rediss://` or `unix://PATH?db=0`; or Sentinels, as "
+        "`sentinel://HOST:PORT,HOST:PORT/0?master=NAME`; or a Redis Cluster, as `redis+cluster://HOST:PORT,HOST:PORT`, "
+        "or `rediss+cluster://` ([scaling.md](scaling.md)).",
+    )
+    partitions: int = _setting(
+        0,
+        "Into how many partitions the ledger's letters are spread, from the first letter on; 0: 16 on a Redis Cluster, "
+        "else 1.",
     )
     broker_url: str = _secret(
-        "", "Celery's broker: another Redis, or RabbitMQ as `amqp://` or `amqps://`; empty means the ledger's Redis."
+        "",
+        "Celery's broker: another Redis, Sentinels, or RabbitMQ as `amqp://` or `amqps://`; empty means the ledger's "
+        "Redis. It cannot be a Redis Cluster.",
     )
     durability: str = _setting(
         "",
@@ -179,8 +190,17 @@ class Settings:
 
     @property
     def broker(self) -> str:
-        """The broker's URL as Celery spells it."""
+        """The broker's URL as Celery spells it; Sentinels as we do.
+
+        Raises:
+            InvalidSettings: it would be a cluster, which Celery cannot use.
+        """
         url = self.broker_url or self.redis_url
+        if is_cluster(url):
+            raise InvalidSettings(
+                "POSTROOM_BROKER_URL has to name one Redis, Sentinels, or RabbitMQ: Celery's queues cannot be in a "
+                "Redis Cluster, only the ledger can"
+            )
         if url.startswith("unix://"):
             path, _, query = url.removeprefix("unix://").partition("?")
             database = dict(pair.split("=", 1) for pair in query.split("&") if "=" in pair).get("db", "0")

@@ -10,13 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from brokers import Broker, RabbitMQ, rabbitmq, why_no_rabbitmq
+from brokers import Broker, RabbitMQ, over_redis, rabbitmq, why_no_rabbitmq
+from cluster import Nodes, cluster
 from house import House, NewHouse, house
 from postroom_worker.dev.server import Server, server
 
 _DATABASES = 10_000
 _BROKER = os.environ.get("POSTROOM_TEST_BROKER", "redis")
 """What carries the bells of all houses: ``redis`` or ``rabbitmq``."""
+_LEDGER = os.environ.get("POSTROOM_TEST_LEDGER", "redis")
+"""Where the ledgers of all houses are: ``redis``, or ``cluster`` of three nodes; their bells are in a Redis then."""
 
 NewBroker = Callable[[], Broker | None]
 """Gives an empty broker, another one each time; None is the Redis of the house's ledger."""
@@ -39,10 +42,31 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def empty_database(redis_server: Server) -> Callable[[], str]:
-    """Gives the URL of an empty database, another one each time."""
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    """The cluster that all share whose ledger is on one."""
+    with cluster(tmp_path_factory.mktemp("cluster")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def empty_redis(redis_server: Server) -> Callable[[], str]:
+    """Gives the URL of an empty database of the one server, another one each time."""
     numbers = count(1)
     return lambda: redis_server.url.removesuffix("/0") + f"/{next(numbers)}"
+
+
+@pytest.fixture(scope="session")
+def empty_cluster(nodes: Nodes) -> Callable[[], str]:
+    """Gives the URL of an empty database of the cluster, another one each time."""
+    numbers = count(1)
+    return lambda: nodes.url(next(numbers))
+
+
+@pytest.fixture(scope="session")
+def empty_database(request: pytest.FixtureRequest) -> Callable[[], str]:
+    """Gives where an empty ledger may be, another one each time."""
+    found: Callable[[], str] = request.getfixturevalue("empty_cluster" if _LEDGER == "cluster" else "empty_redis")
+    return found
 
 
 @pytest.fixture
@@ -63,10 +87,13 @@ def rabbitmq_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rabbit
 @pytest.fixture(scope="session")
 def new_broker(request: pytest.FixtureRequest) -> NewBroker:
     """Gives what carries the bells of a house."""
-    if _BROKER == "redis":
-        return lambda: None
-    server: RabbitMQ = request.getfixturevalue("rabbitmq_server")
-    return server.broker
+    if _BROKER == "rabbitmq":
+        server: RabbitMQ = request.getfixturevalue("rabbitmq_server")
+        return server.broker
+    if _LEDGER == "cluster":
+        empty_redis: Callable[[], str] = request.getfixturevalue("empty_redis")
+        return lambda: over_redis(empty_redis())
+    return lambda: None
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
+from cluster import all_keys
 from house import desk
 from postroom import LetterState, Settings
 from postroom.ledger import views
@@ -168,7 +169,7 @@ def test_nobody_is_told_the_password(fault: str, redis_url: str, caplog: pytest.
             repr(here.office.relays),
             str(here.office.relays),
             repr(here.office.settings),
-            *(repr(here.ledger.redis.dump(key)) for key in here.ledger.redis.keys()),  # noqa: SIM118
+            *(repr(here.ledger.redis.dump(key)) for key in all_keys(here.ledger.redis)),
         ]
     secrets = {
         PASSWORD,

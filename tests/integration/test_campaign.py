@@ -64,5 +64,5 @@ def test_the_retries_of_a_campaign_stand_behind_letters_sent_alone(new_house: Ne
             return views.counts(ledger)[LetterState.QUEUED] == len(letters) + 1
 
         wait_until(all_rung, "the retries are due")
-        assert ledger.redis.llen(QUEUE) == 1
-        assert ledger.redis.llen(BULK_QUEUE) >= 1
+        assert bells.waiting()[QUEUE] == 1
+        assert bells.waiting()[BULK_QUEUE] >= 1

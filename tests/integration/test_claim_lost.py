@@ -14,7 +14,7 @@ CHUNKED = [*OFFERS, "CHUNKING"]
 
 def run_out(here: Desk, receipt: Receipt) -> None:
     """Let the claim of a letter run out, whatever renews it, and another worker take it."""
-    here.ledger.redis.zadd(here.ledger.keys.index(LetterState.SENDING, 0), {receipt.id: 0})
+    here.ledger.redis.zadd(here.ledger.keys.index_of(receipt.id, LetterState.SENDING), {receipt.id: 0})
     assert here.ledger.release_due(10)
     assert len(here.ledger.claim([receipt.id], "another")) == 1
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -59,9 +59,12 @@ def test_a_window_of_a_letter_that_must_not_be_doubled_is_on_disk_before_it_open
         assert (asked(here) > before) == (policy == "hold")
 
 
-def test_nothing_is_promised_that_redis_cannot_keep(redis_url: str) -> None:
+def test_nothing_is_promised_that_redis_cannot_keep(empty_redis: Callable[[], str]) -> None:
     """This server has no append-only file."""
-    with desk(redis_url, "smtp://127.0.0.1:1", **SYNCED) as here, pytest.raises(LedgerUnavailable, match="appendonly"):
+    with (
+        desk(empty_redis(), "smtp://127.0.0.1:1", **SYNCED) as here,
+        pytest.raises(LedgerUnavailable, match="appendonly"),
+    ):
         here.accept("ann@example.com")
 
 

@@ -13,9 +13,9 @@ from dataclasses import replace
 import msgspec
 import pytest
 from click.testing import CliRunner
-from redis import Redis
 from redis.exceptions import ResponseError
 
+from cluster import client
 from house import NewHouse
 from postroom import LetterState, operate
 from postroom.cli import main
@@ -40,7 +40,7 @@ TIMES = Times(
 @contextmanager
 def opened(redis_url: str, partitions: int = 1, events_max: int = 1000) -> Iterator[Ledger]:
     """A ledger whose streams keep so many events, about."""
-    with Redis.from_url(redis_url) as redis:
+    with client(redis_url) as redis:
         yield Ledger(redis, replace(TIMES, events_max=events_max), partitions)
 
 

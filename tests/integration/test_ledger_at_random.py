@@ -8,10 +8,11 @@ from random import Random
 from typing import Any
 
 import pytest
-from redis import Redis
 
+from cluster import client, partitions
 from postroom import LetterState, RecipientState, TooLate, UnknownLetter, operate
 from postroom.ledger import Claim, Finish, Ledger, NewLetter, Recipient, views
+from postroom.ledger.cluster import Client
 from postroom.ledger.scripts import Scripts
 from postroom.ledger.transitions import Times
 from postroom.states import EDGES, letter_state
@@ -38,9 +39,9 @@ class LosingAnswers(Scripts):
 class Chance:
     """Does anything to two letters, and looks after each step whether all is in order."""
 
-    def __init__(self, redis: Redis, random: Random) -> None:
+    def __init__(self, redis: Client, random: Random) -> None:
         self.random = random
-        self.ledger = Ledger(redis, AT_ONCE)
+        self.ledger = Ledger(redis, AT_ONCE, partitions(redis))
         self.ledger.scripts = LosingAnswers(redis)
         self.claims: list[Claim] = []
         self.valid: dict[str, str] = {}
@@ -143,9 +144,9 @@ class Chance:
     def check(self) -> None:
         """Look whether all is in order."""
         for letter_id, before in list(self.seen.items()):
-            pipeline = self.ledger.redis.pipeline(transaction=False)
+            pipeline: Any = self.ledger.redis.pipeline(transaction=False)
             for state in LetterState:
-                pipeline.zscore(self.ledger.keys.index(state, 0), letter_id)
+                pipeline.zscore(self.ledger.keys.index_of(letter_id, state), letter_id)
             found = zip(LetterState, pipeline.execute(), strict=True)
             places = [state for state, score in found if score is not None]
             if not places:
@@ -168,7 +169,7 @@ class Chance:
 
 @pytest.mark.parametrize("seed", range(2))
 def test_whatever_happens_the_ledger_is_in_order(seed: int, redis_url: str) -> None:
-    with Redis.from_url(redis_url) as redis:
+    with client(redis_url) as redis:
         chance = Chance(redis, Random(seed))
         for _ in range(STEPS):
             chance.step()

@@ -44,7 +44,7 @@ def test_each_row_gets_a_letter_behind_those_sent_alone(here: House, tmp_path: P
     path = table(tmp_path, *people(25), encoding="utf-8-sig")
     assert done(here, "send", "--csv", path, "--chunk", "10", *ARGUMENTS) == "25 letters accepted\n"
     assert subjects(here) == sorted(f"News for Reader, {number}" for number in range(25))
-    assert here.ledger.redis.llen(BULK_QUEUE) == 3
+    assert here.postroom.bells.waiting()[BULK_QUEUE] == 3
 
 
 def test_as_json_it_prints_the_ids(here: House, tmp_path: Path) -> None:

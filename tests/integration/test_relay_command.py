@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from house import desk
+from house import desk, ledger_at
 from postroom import LetterState
 from postroom.cli import main
 from postroom_worker.dev.scripted_relay import both, close, say, scripted_relay
@@ -17,14 +17,14 @@ BUSY = both(say("421 4.3.2 busy"), close)
 
 
 def run(url: str, environment: dict[str, str], *arguments: str) -> Result:
-    return CliRunner().invoke(main, ["relay", *arguments], env={"POSTROOM_REDIS_URL": url, **environment})
+    return CliRunner().invoke(main, ["relay", *arguments], env={**ledger_at(url), **environment})
 
 
 def test_a_relay_that_is_down_is_shown_with_its_reason(redis_url: str, tmp_path: Path) -> None:
     with scripted_relay({"connect": BUSY}) as first, scripted_relay() as second:
         path = tmp_path / "relays.toml"
         path.write_text(f'[relays.first]\nurl = "{first.url}"\n[relays.second]\nurl = "{second.url}"\n')
-        settings = {"POSTROOM_RELAYS": str(path), "POSTROOM_PAUSE_FIRST_S": "60"}
+        settings = {"POSTROOM_RELAYS": str(path), "POSTROOM_PAUSE_FIRST_S": "60", "POSTROOM_PAUSE_MAX_S": "60"}
         with desk(redis_url, "smtp://127.0.0.1:1", **settings) as here:
             assert here.deliver(here.accept("ann@example.com")).state is LetterState.SENT
         shown = run(redis_url, settings)
@@ -42,7 +42,7 @@ def test_a_relay_is_paused_and_resumed(redis_url: str) -> None:
         assert "they move house" in run(redis_url, settings).output
         assert run(redis_url, settings, "resume", "default").exit_code == 0
         assert here.standing().state == "closed"
-        audited = CliRunner().invoke(main, ["audit"], env={"POSTROOM_REDIS_URL": redis_url})
+        audited = CliRunner().invoke(main, ["audit"], env=ledger_at(redis_url))
         assert "they move house" in audited.output
 
 

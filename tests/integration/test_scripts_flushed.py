@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from threading import Event, Thread
 
 import pytest
-from redis import Redis
 
+from cluster import client
 from house import desk
 from postroom import Letter, LetterState, Postroom
 from postroom.ledger import views
@@ -22,7 +22,7 @@ def flushed(redis_url: str) -> Iterator[list[int]]:
     times, stop = [0], Event()
 
     def flush() -> None:
-        with Redis.from_url(redis_url) as redis:
+        with client(redis_url) as redis:
             while not stop.wait(0.002):
                 redis.script_flush()
                 times[0] += 1

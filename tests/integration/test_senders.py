@@ -18,6 +18,7 @@ from random import Random
 import pytest
 from redis.connection import Connection
 
+from cluster import all_keys
 from house import House, NewHouse, house
 from postroom import LedgerUnavailable, Letter, PartlySent, Postroom, aio, sending
 from postroom.broker import QUEUE
@@ -58,7 +59,9 @@ def subjects(here: House) -> list[str]:
         if number
         for each in views.listing(here.ledger, state)
     ]
-    assert len(found) == len(here.ledger.redis.keys("*:letter:*")) == len(here.ledger.redis.keys("*:history:*"))
+    assert (
+        len(found) == len(all_keys(here.ledger.redis, "*:letter:*")) == len(all_keys(here.ledger.redis, "*:history:*"))
+    )
     return sorted(each.subject for each in found)
 
 
@@ -66,8 +69,9 @@ def subjects(here: House) -> list[str]:
 
 
 @pytest.fixture
-def losing(redis_server: Server, redis_url: str, tmp_path: Path) -> Iterator[tuple[House, Proxy]]:
+def losing(redis_server: Server, empty_redis: Callable[[], str], tmp_path: Path) -> Iterator[tuple[House, Proxy]]:
     """A house behind a proxy that loses answers."""
+    redis_url = empty_redis()
     with proxy(redis_server.port) as between:
         url = between.url.removesuffix("/0") + "/" + redis_url.rpartition("/")[2]
         with house(tmp_path, url, POSTROOM_BROKER_URL=redis_url) as found:

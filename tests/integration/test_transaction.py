@@ -341,7 +341,7 @@ def test_a_letter_that_always_ends_uncertain_is_held_after_three_copies(redis_ur
             status = here.deliver(receipt)
             assert (status.state, status.attempts) == (LetterState.DEFERRED, attempt)
             assert status.recipients[ANN].reply.startswith("uncertain, it may have been accepted")
-            here.ledger.redis.zadd(here.ledger.keys.index(LetterState.DEFERRED, 0), {receipt.id: 0})
+            here.ledger.redis.zadd(here.ledger.keys.index_of(receipt.id, LetterState.DEFERRED), {receipt.id: 0})
             assert here.ledger.release_due(10)
         status = here.deliver(receipt)
         assert status.state is LetterState.HELD

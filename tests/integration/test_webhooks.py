@@ -373,7 +373,7 @@ def test_those_that_find_no_room_are_dropped_and_those_that_wait_are_not(
     redis_url: str, relay: Capture, app: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(webhooks, "KEPT", 2)
-    with desk(redis_url, relay.url, **settings(app.url)) as here:
+    with desk(redis_url, relay.url, **settings(app.url, POSTROOM_PARTITIONS="1")) as here:
         posting = notifier(here)
         ids = [here.accept("ann@example.com").id for _ in range(4)]
         for each in ids:
@@ -387,7 +387,8 @@ def test_it_is_told_when_events_may_have_made_room_before_they_were_read(
     redis_url: str, relay: Capture, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("postroom_worker.webhook.notifier._READ_AT_ONCE", 3)
-    with desk(redis_url, relay.url, **settings("http://127.0.0.1:9/", POSTROOM_EVENTS_MAX="5")) as here:
+    few = settings("http://127.0.0.1:9/", POSTROOM_EVENTS_MAX="5", POSTROOM_PARTITIONS="1")
+    with desk(redis_url, relay.url, **few) as here:
         posting = notifier(here)
         for more in (4, 1):
             for _ in range(more):

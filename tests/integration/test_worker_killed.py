@@ -12,6 +12,7 @@ import pytest
 from brokers import Broker
 from house import House, house
 from postroom import LetterState, Receipt
+from postroom.ledger import Ledger
 from postroom_worker.dev.scripted_relay import ScriptedRelay, Session, say, scripted_relay, silent
 from postroom_worker.dev.server import wait_until
 
@@ -34,6 +35,12 @@ class Killed:
     """The same; it is not to be sent again when that is uncertain."""
     others: list[Receipt]
     """Handed in while the three were in hand; they went to another worker."""
+
+
+def _lease_ms(ledger: Ledger, receipt: Receipt) -> float:
+    """When the claim of a letter runs out."""
+    index = ledger.keys.index_of(receipt.id, LetterState.SENDING)
+    return cast("float", ledger.redis.zscore(index, receipt.id))
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +74,9 @@ def killed(
             lambda: relay.verbs.count("DATA") == 3 and sum(each.has_content for each in relay.sessions) == 2,
             "the relay has all three in hand",
         )
-        index = here.ledger.keys.index(LetterState.SENDING, 0)
-        leases = cast("list[tuple[str, float]]", here.ledger.redis.zrange(index, 0, -1, withscores=True))
+        leases = {each.id: _lease_ms(here.ledger, each) for each in in_hand}
         wait_until(
-            lambda: all(cast("float", here.ledger.redis.zscore(index, each)) > until for each, until in leases),
+            lambda: all(_lease_ms(here.ledger, each) > leases[each.id] for each in in_hand),
             "the claims are renewed",
         )
         here.worker("second")

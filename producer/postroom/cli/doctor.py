@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 
 import click
@@ -68,9 +69,9 @@ def _print(console: Console, finding: Finding) -> None:
 
 def _findings(desk: Desk, timeout_s: float) -> Iterator[Finding]:
     try:
-        facts = redis_facts(desk.ledger)
-        yield from diagnosis.of_redis(facts)
-        yield diagnosis.of_clocks(facts.now_ms, clock.wall_ms())
+        for facts in redis_facts(desk.ledger):
+            for finding in (*diagnosis.of_redis(facts), diagnosis.of_clocks(facts.now_ms, clock.wall_ms())):
+                yield replace(finding, what=f"{facts.node}: {finding.what}") if facts.node else finding
         yield from diagnosis.of_workers(workers(desk.ledger), __version__)
         yield from diagnosis.of_backlog(backlog(desk.ledger))
         yield from _work(desk, timeout_s)

@@ -97,7 +97,7 @@ def _add(ledger: Ledger, what: Entry | End) -> None:
     member = msgspec.json.encode(what)
     at_ms = ledger.now_ms()
     with available():
-        pipeline = ledger.redis.pipeline()
+        pipeline = ledger.redis.pipeline(transaction=False)
         pipeline.zadd(Keys.audit(), {member: at_ms})
         pipeline.zremrangebyrank(Keys.audit(), 0, -KEPT - 1)
         pipeline.execute()

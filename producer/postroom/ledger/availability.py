@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
+from redis.exceptions import AuthenticationError, MovedError, NoPermissionError, RedisClusterException, RedisError
 
 from postroom.errors import LedgerUnavailable
 from postroom.reply import printable
@@ -15,12 +15,17 @@ _ALERTS = {
     "used memory > 'maxmemory'": "Redis is full: raise its maxmemory, or purge letters that are over",
     "MISCONF": "Redis cannot write to its disk: see its own log",
     "max number of clients": "Redis takes no more connections: raise its maxclients",
+    "Cluster mode is not enabled": "Redis is no cluster: begin POSTROOM_REDIS_URL with redis:// or rediss://",
 }
 _PASSING = {
     "read only replica": "Redis is a replica, and takes no writes",
     "MASTER is down": "Redis is a replica that has lost its primary",
     "loading the dataset": "Redis is still loading its data",
     "BUSY": "Redis is busy with a script",
+    "cluster is down": "a part of the Redis Cluster is away, and the rest takes no commands",
+    "slot not served": "a part of the Redis Cluster is away",
+    "cannot be connected": "no node of the Redis Cluster answers",
+    "during rehashing of slot": "a slot of the Redis Cluster is on its way to another node",
 }
 """By what Redis says; older versions put more around it."""
 
@@ -37,23 +42,25 @@ def available(letter_id: str | None = None) -> Iterator[None]:
     except LedgerUnavailable as error:
         error.letter_id = error.letter_id or letter_id
         raise
-    except RedisError as error:
+    except (RedisError, RedisClusterException) as error:
         alert = _alert(error)
         about = f"; letter {letter_id} may have been accepted, and sending it again under its id is safe"
         problem = f"{alert or _passing(error)}{about if letter_id else ''}"
         raise LedgerUnavailable(problem, letter_id, is_alert=bool(alert)) from error
 
 
-def _alert(error: RedisError) -> str:
+def _alert(error: Exception) -> str:
     """Say what only an operator can mend; empty for what may pass by itself."""
     if isinstance(error, AuthenticationError | NoPermissionError):
         return _NOT_US
     return _found(_ALERTS, error)
 
 
-def _passing(error: RedisError) -> str:
+def _passing(error: Exception) -> str:
+    if isinstance(error, MovedError):
+        return "Redis is one node of a cluster: begin POSTROOM_REDIS_URL with redis+cluster:// or rediss+cluster://"
     return _found(_PASSING, error) or f"Redis did not answer as it should ({printable(str(error), 200)})"
 
 
-def _found(words: dict[str, str], error: RedisError) -> str:
+def _found(words: dict[str, str], error: Exception) -> str:
     return next((say for said, say in words.items() if said in str(error)), "")

@@ -1,4 +1,4 @@
-"""Connecting to Redis, with bounds on every wait."""
+"""Connecting to Redis, with bounds on every wait: to one, to the primary that Sentinels name, or to a cluster."""
 
 from __future__ import annotations
 
@@ -7,22 +7,28 @@ from typing import Any
 
 from redis import ConnectionPool, Redis
 from redis.backoff import ExponentialWithJitterBackoff
+from redis.cluster import ClusterNode, RedisCluster
+from redis.connection import SSLConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
+from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from postroom.errors import InvalidSettings
+from postroom.ledger.cluster import Client, Cluster
 from postroom.ledger.durability import Durability
 from postroom.ledger.transitions import Ledger, Times
+from postroom.redis_url import Servers, is_cluster, is_sentinel, primary_name, read_servers
 from postroom.settings import Settings
 
 _RETRIES = 3
 _CONNECT_PART = 0.4
+_CLUSTER_PARTITIONS = 16
 FOREVER_MS = 10**14  # some three thousand years: a score that is never over, and still exact in a double
 
 
-class _Pool(ConnectionPool):
+class _Unmixed:
     """Keeps connections for their next use, unless an answer may still be on its way to one."""
 
     def release(self, connection: Any) -> None:
@@ -30,7 +36,15 @@ class _Pool(ConnectionPool):
         error = sys.exc_info()[1]
         if error is not None and not isinstance(error, Exception):
             connection.disconnect()
-        super().release(connection)
+        super().release(connection)  # type: ignore[misc]  # of the pool that it is mixed into
+
+
+class _Pool(_Unmixed, ConnectionPool):
+    pass
+
+
+class _SentinelPool(_Unmixed, SentinelConnectionPool):
+    pass
 
 
 def open_ledger(settings: Settings) -> Ledger:
@@ -43,29 +57,95 @@ def open_ledger(settings: Settings) -> Ledger:
     Raises:
         InvalidSettings: a setting cannot be read.
     """
-    try:
-        pool = _Pool.from_url(
-            settings.redis_url,
-            socket_timeout=settings.redis_timeout_s,
-            socket_connect_timeout=_CONNECT_PART * settings.redis_timeout_s,
-            socket_keepalive=True,
-            health_check_interval=2 * settings.redis_timeout_s,
-            retry=Retry(
-                ExponentialWithJitterBackoff(base=0.05, cap=1),
-                _RETRIES,
-                supported_errors=(RedisConnectionError, RedisTimeoutError),
-            ),
-        )
-    except (ValueError, RedisError):
-        raise InvalidSettings("POSTROOM_REDIS_URL has to be a redis://, rediss:// or unix:// URL") from None
     if settings.durability not in ("", "synced"):
         raise InvalidSettings("POSTROOM_DURABILITY has to be empty, or `synced`")
     return Ledger(
-        Redis.from_pool(pool),
+        connect(settings),
         times(settings),
+        settings.partitions or (_CLUSTER_PARTITIONS if is_cluster(settings.redis_url) else 1),
         memory_part=settings.memory_part,
         durability=Durability(settings.replicas) if settings.durability else None,
     )
+
+
+def connect(settings: Settings) -> Client:
+    """Return a client of the Redis, the Sentinels or the cluster that the settings name; connects at first use.
+
+    Raises:
+        InvalidSettings: POSTROOM_REDIS_URL cannot be read.
+    """
+    url = settings.redis_url
+    waits = {
+        "socket_timeout": settings.redis_timeout_s,
+        "socket_connect_timeout": _CONNECT_PART * settings.redis_timeout_s,
+        "socket_keepalive": True,
+    }
+    if is_cluster(url):
+        return _cluster(read_servers(url, "POSTROOM_REDIS_URL"), waits)
+    waits["health_check_interval"] = 2 * settings.redis_timeout_s
+    if is_sentinel(url):
+        return _sentinel(read_servers(url, "POSTROOM_REDIS_URL"), waits)
+    try:
+        return Redis.from_pool(_Pool.from_url(url, retry=_retry(), **waits))
+    except (ValueError, RedisError):
+        raise InvalidSettings(
+            "POSTROOM_REDIS_URL has to be a redis://, rediss://, unix://, sentinel:// or redis+cluster:// URL"
+        ) from None
+
+
+def _retry() -> Retry:
+    return Retry(
+        ExponentialWithJitterBackoff(base=0.05, cap=1),
+        _RETRIES,
+        supported_errors=(RedisConnectionError, RedisTimeoutError),
+    )
+
+
+def _cluster(servers: Servers, waits: dict[str, Any]) -> Cluster:
+    """Its nodes are found by any of those that are named. Only Valkey 9 has databases in a cluster."""
+    options = waits | _user(servers)
+    if servers.is_tls:
+        options |= {"connection_class": SSLConnection, **servers.options}
+
+    def select(connection: Any) -> None:
+        connection.send_command("SELECT", servers.database)
+        connection.read_response()
+
+    def connected() -> RedisCluster:
+        (host, port), *others = servers.addresses
+        return RedisCluster(
+            # Only when it has a URL does redis-py take a pool of ours.
+            url=f"redis://{host}:{port}" if ":" not in host else f"redis://[{host}]:{port}",
+            startup_nodes=[ClusterNode(*each) for each in others],  # type: ignore[no-untyped-call]
+            connection_pool_class=_Pool,
+            redis_connect_func=select if servers.database else None,
+            retry=_retry(),
+            **options,
+        )
+
+    return Cluster(connected)
+
+
+def _sentinel(servers: Servers, waits: dict[str, Any]) -> Redis:
+    """The primary is asked for anew with each connection."""
+    asking = waits | {"retry": None}  # one that is away is not asked again, but the next
+    if password := servers.options.get("sentinel_password"):
+        asking["password"] = password
+    sentinels: Any = Sentinel(servers.addresses, sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
+    found: Redis = sentinels.master_for(
+        primary_name(servers, "POSTROOM_REDIS_URL"),
+        connection_pool_class=_SentinelPool,
+        db=servers.database,
+        retry=_retry(),
+        **waits,
+        **_user(servers),
+    )
+    return found
+
+
+def _user(servers: Servers) -> dict[str, str]:
+    given = {"username": servers.username, "password": servers.password}
+    return {name: value for name, value in given.items() if value}
 
 
 def times(settings: Settings) -> Times:

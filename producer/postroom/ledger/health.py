@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from redis import Redis
 from redis.exceptions import ResponseError
 
 from postroom.ledger.availability import available
+from postroom.ledger.cluster import Primary, primaries
 from postroom.ledger.record import text
 from postroom.ledger.transitions import Ledger
 from postroom.states import LetterState
@@ -17,6 +19,8 @@ from postroom.states import LetterState
 class RedisFacts:
     """What Redis says of itself."""
 
+    node: str = ""
+    """Its host and port in a cluster; empty for one Redis."""
     server: str
     """``redis`` or ``valkey``."""
     version: tuple[int, ...]
@@ -42,36 +46,41 @@ class Backlog:
     """How long a letter that is due, or whose claim ran out, has waited for the schedule to be looked at."""
 
 
-def redis_facts(ledger: Ledger) -> RedisFacts:
-    """Return what Redis says of itself.
+def redis_facts(ledger: Ledger) -> list[RedisFacts]:
+    """Return what Redis says of itself; in a cluster, what each primary does.
 
     Raises:
         LedgerUnavailable: Redis is away.
     """
     with available():
-        said: Any = ledger.redis.info("all")
+        return [_facts(each) for each in primaries(ledger.redis)]
+
+
+def _facts(primary: Primary) -> RedisFacts:
+    said: Any = primary.redis.info("all")
+    seconds, micros = primary.redis.time()
     server = "valkey" if "valkey_version" in said else "redis"
     version = str(said.get(f"{server}_version", "0"))
     written = ("aof_last_write_status", "aof_last_bgrewrite_status", "rdb_last_bgsave_status")
     return RedisFacts(
+        node=primary.name,
         server=server,
         version=tuple(int(part) for part in version.split(".") if part.isdigit()),
         is_append_only=bool(said.get("aof_enabled")),
-        fsync=_setting(ledger, "appendfsync"),
+        fsync=_setting(primary.redis, "appendfsync"),
         write_errors=tuple(name for name in written if said.get(name, "ok") != "ok"),
         eviction=str(said.get("maxmemory_policy", "")),
         memory_max=int(said.get("maxmemory", 0)),
         memory_used=int(said.get("used_memory", 0)),
-        now_ms=ledger.now_ms(),
+        now_ms=seconds * 1000 + micros // 1000,
     )
 
 
-def _setting(ledger: Ledger, name: str) -> str:
-    with available():
-        try:
-            found: Any = ledger.redis.config_get(name)
-        except ResponseError:  # those who rent out Redis often forbid it
-            return ""
+def _setting(redis: Redis, name: str) -> str:
+    try:
+        found: Any = redis.config_get(name)
+    except ResponseError:  # those who rent out Redis often forbid it
+        return ""
     return text(found.get(name, ""))
 
 

@@ -55,6 +55,11 @@ class Keys:
         return f"{self.contents(sha256)}:letters"
 
     @staticmethod
+    def layout() -> str:
+        """Into how many partitions the ledger was begun; not there for one."""
+        return "postroom:partitions"
+
+    @staticmethod
     def kept() -> str:
         """What was kept for letters: ids and digests, by when it was."""
         return "postroom:kept"

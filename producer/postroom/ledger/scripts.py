@@ -10,8 +10,9 @@ from importlib.resources import files
 from itertools import repeat
 from typing import Any
 
-from redis import Redis
 from redis.exceptions import MasterDownError, NoScriptError, ReadOnlyError
+
+from postroom.ledger.cluster import Client, forget_connections, primaries
 
 Argument = str | bytes | int
 
@@ -69,7 +70,7 @@ def source(verb: str, events_max: int = 0, *, may_exceed_memory: bool = False) -
 class Scripts:
     """Runs scripts by their digest, and in whole whenever Redis lost them (restart, failover, SCRIPT FLUSH)."""
 
-    redis: Redis
+    redis: Client
     events_max: int = 0
     """How many events the stream of each partition keeps, about; 0 for no stream."""
     _shebang: bool | None = field(default=None)
@@ -94,7 +95,7 @@ class Scripts:
         if left:
             if any(isinstance(answers[place], _NO_PRIMARY) for place in left):
                 # After a failover the connections that were kept lead to what is a replica now: they do not break.
-                self.redis.connection_pool.disconnect(inuse_connections=False)
+                forget_connections(self.redis)
             again = self._round_trip(_batches([calls[place] for place in left]), then, is_whole=True)
             for place, answer in zip(left, again, strict=False):
                 answers[place] = answer
@@ -116,27 +117,27 @@ class Scripts:
                 return list(self._send(self.redis, batches[0], is_whole=is_whole))
             except _TO_REPEAT as error:
                 return [error for _ in batches[0].places]
-        pipeline = self.redis.pipeline(transaction=False)
+        pipeline: Any = self.redis.pipeline(transaction=False)
         for batch in batches:
             self._send(pipeline, batch, is_whole=is_whole)
         if then:
-            pipeline.execute_command(*then)  # type: ignore[no-untyped-call]  # redis-py has no types for it
-        said = pipeline.execute(raise_on_error=False)
+            pipeline.execute_command(*then)
+        said: list[Any] = pipeline.execute(raise_on_error=False)
         answers: dict[int, Any] = {}
         for batch, answer in zip(batches, said, strict=False):
             each = repeat(answer) if isinstance(answer, Exception) else answer
             answers.update(zip(batch.places, each, strict=False))
         return [answers[place] for place in sorted(answers)] + said[len(batches) :]
 
-    def _send(self, to: Redis, batch: _Batch, *, is_whole: bool) -> Any:
+    def _send(self, to: Any, batch: _Batch, *, is_whole: bool) -> Any:
         text = self._source(batch.verb)
         run, script = (to.eval, text) if is_whole else (to.evalsha, _digest(text))
         return run(script, len(batch.keys), *batch.keys, *batch.arguments)
 
     def _source(self, verb: str) -> str:
         if self._shebang is None:
-            version = str(self.redis.info("server").get("redis_version", "0"))
-            self._shebang = int(version.split(".")[0]) >= 7
+            versions = [str(each.redis.info("server").get("redis_version", "0")) for each in primaries(self.redis)]
+            self._shebang = all(int(version.split(".")[0]) >= 7 for version in versions)
         return source(verb, self.events_max, may_exceed_memory=self._shebang)
 
 

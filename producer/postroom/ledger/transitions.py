@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from redis import Redis
 
 from postroom import clock
 from postroom.ledger.availability import available
+from postroom.ledger.cluster import Client
 from postroom.ledger.contents import Contents
 from postroom.ledger.durability import Durability
 from postroom.ledger.keys import Keys
+from postroom.ledger.layout import Layout
 from postroom.ledger.record import Claim, Recipient, decode_recipients, encode_recipients, text
 from postroom.ledger.relays import Relays
 from postroom.ledger.room import Room
@@ -115,7 +116,7 @@ class Ledger:
 
     def __init__(
         self,
-        redis: Redis,
+        redis: Client,
         times: Times,
         partitions: int = 1,
         *,
@@ -137,6 +138,7 @@ class Ledger:
         self.scripts = Scripts(redis, times.events_max)
         self.contents = Contents(self.scripts, self.keys)
         self.room = Room(redis, memory_part)
+        self.layout = Layout(redis, self.keys)
         self.durability = durability
 
     @property
@@ -166,6 +168,7 @@ class Ledger:
             return self._accept_all(letters)
 
     def _accept_all(self, letters: Sequence[NewLetter]) -> list[str]:
+        self.layout.check()
         self.room.check()
         return list(map(text, self._run_all([self._accept(new) for new in letters], is_durable=True)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -18,7 +19,7 @@ from postroom.ledger.transitions import Bell, Ledger
 from postroom.states import LetterState
 
 _FIELDS = ("state", "recipients", "attempts", "reason", "accepted_ms", "subject", "sender", "tags")
-_PAGE = 500
+_PAGE, _PAGE_MIN = 500, 50
 
 _Row = Sequence[str]
 """A letter's fields, in the order of `_FIELDS`; empty is one that it has not."""
@@ -214,14 +215,23 @@ def listing(ledger: Ledger, state: LetterState, *, latest_first: bool = False) -
     Raises:
         LedgerUnavailable: Redis is away.
     """
-    for partition in range(ledger.keys.partitions):
-        index = ledger.keys.index(state, partition)
-        for start in count(0, _PAGE):
-            with available():
-                page = ledger.redis.zrange(index, start, start + _PAGE - 1, desc=latest_first, withscores=True)
-            yield from _still(ledger, state, page)
-            if len(page) < _PAGE:
-                break
+    partitions = range(ledger.keys.partitions)
+    each_in_order = [_in_order(ledger, state, partition, latest_first=latest_first) for partition in partitions]
+    for _, found in heapq.merge(*each_in_order, key=lambda each: each[0], reverse=latest_first):
+        yield found
+
+
+def _in_order(
+    ledger: Ledger, state: LetterState, partition: int, *, latest_first: bool
+) -> Iterator[tuple[float, LetterStatus]]:
+    """The letters of a state in a partition, each with its score."""
+    index, size = ledger.keys.index(state, partition), max(_PAGE_MIN, _PAGE // ledger.keys.partitions)
+    for start in count(0, size):
+        with available():
+            page = ledger.redis.zrange(index, start, start + size - 1, desc=latest_first, withscores=True)
+        yield from _still(ledger, state, page)
+        if len(page) < size:
+            break
 
 
 def scan(ledger: Ledger, state: LetterState) -> Iterator[LetterStatus]:
@@ -238,17 +248,17 @@ def scan(ledger: Ledger, state: LetterState) -> Iterator[LetterStatus]:
         while True:
             with available():
                 cursor, page = ledger.redis.zscan(index, cursor, count=_PAGE)
-            yield from _still(ledger, state, page)
+            yield from (found for _, found in _still(ledger, state, page))
             if not cursor:
                 break
 
 
-def _still(ledger: Ledger, state: LetterState, page: Any) -> Iterator[LetterStatus]:
-    """The letters of a page of a state's index that are still in it."""
+def _still(ledger: Ledger, state: LetterState, page: Any) -> Iterator[tuple[float, LetterStatus]]:
+    """The letters of a page of a state's index that are still in it, with their scores."""
     scores = {text(letter_id): score for letter_id, score in page}
     for (letter_id, score), row in zip(scores.items(), _rows(ledger, list(scores)), strict=True):
         if row[0] == state:
-            yield _status(letter_id, row, score)
+            yield score, _status(letter_id, row, score)
 
 
 def _rows(ledger: Ledger, letter_ids: Sequence[str]) -> Sequence[_Row]:

@@ -38,6 +38,7 @@ def sign_in(ledger: Ledger, name: str, version: str) -> None:
     """
     now_ms = ledger.now_ms()
     with available():
+        ledger.layout.check()
         pipeline = ledger.redis.pipeline(transaction=False)
         pipeline.zadd(Keys.workers(), {f"{version} {name}": now_ms})
         pipeline.zremrangebyscore(Keys.workers(), 0, now_ms - _REMEMBERED_MS)

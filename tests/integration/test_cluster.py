@@ -1,0 +1,263 @@
+"""The ledger on a Redis Cluster of three nodes, the bells in a Redis beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from redis import Redis
+from redis.crc import key_slot
+from redis.exceptions import MovedError
+
+from brokers import over_redis
+from cluster import Nodes
+from house import House, desk, house
+from postroom import InvalidSettings, LedgerUnavailable, Letter, LetterState, PartlySent, Postroom, Settings
+from postroom.cli import main
+from postroom.ledger import Claim, Ledger, views
+from postroom.ledger.cluster import Primary, primaries
+from postroom.sending import new_letter
+from postroom_worker.dev.scripted_relay import scripted_relay
+from postroom_worker.dev.server import Server, wait_until
+
+EmptyCluster = Callable[[], str]
+NOBODY = "smtp://127.0.0.1:1"
+LATER_MS = 4_000_000_000_000
+
+
+@pytest.fixture
+def here(empty_cluster: EmptyCluster, empty_redis: Callable[[], str], tmp_path: Path) -> Iterator[House]:
+    """A house whose ledger is on the cluster."""
+    with house(tmp_path, empty_cluster(), over_redis(empty_redis())) as found:
+        yield found
+
+
+def letter(here: House, number: int, **keywords: Any) -> Letter:
+    return Letter(f"a{number}@example.com", "hi", settings=here.postroom.settings, **keywords)
+
+
+def letters(here: House, number: int) -> list[Letter]:
+    return [letter(here, each) for each in range(number)]
+
+
+def run(here: House, *arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments), env={**here.environment}, catch_exceptions=False)
+
+
+def test_a_hundred_letters_are_delivered_once_from_all_partitions_and_nodes(here: House) -> None:
+    here.worker()
+    receipts = here.postroom.send_letters(letters(here, 100))
+    for each in receipts:
+        here.wait_for(each, LetterState.SENT)
+    assert [sum(here.accepted(each).values()) for each in receipts] == [1] * 100
+    assert {here.ledger.keys.partition(each.id) for each in receipts} == set(range(16))
+    on_nodes = [len(each.redis.keys("*:letter:*")) for each in primaries(here.ledger.redis)]
+    assert len(on_nodes) == 3
+    assert sum(on_nodes) == 100
+    assert min(on_nodes) > 0
+    # Each run of a script had the keys of one slot; all of what one worker holds is told by the lists of all.
+    assert views.counts(here.ledger)[LetterState.SENT] == 100
+    assert len(list(views.scan(here.ledger, LetterState.SENT))) == 100
+
+
+def test_commands_see_letters_of_all_partitions_in_one_order(here: House) -> None:
+    later = [letter(here, each, send_at=LATER_MS + 1000 * each) for each in range(20)]
+    scheduled = [each.id for each in here.postroom.send_letters(later)]
+    found = partial(views.listing, here.ledger, LetterState.SCHEDULED)
+    assert [status.id for status in found()] == scheduled
+    assert [status.id for status in found(latest_first=True)] == scheduled[::-1]
+    listed = run(here, "list", "--state", "scheduled").stdout
+    assert sorted(scheduled, key=listed.index) == scheduled
+    assert "a0@example.com" in run(here, "show", scheduled[0]).stdout
+    assert "20" in run(here, "stats").stdout
+    assert scheduled[0] in run(here, "tail", "--no-follow", "-n", "100").stdout
+    examined = run(here, "doctor", "--timeout", "0.1").stdout
+    assert all(f"{node.name}: append-only file" in examined for node in primaries(here.ledger.redis))
+    assert run(here, "hold", scheduled[0], "--reason", "to be looked at", "--yes").exit_code == 0
+    assert views.status(here.ledger, scheduled[0]).state is LetterState.HELD
+
+
+def test_a_letter_with_large_parts_and_limits_goes_its_way(empty_cluster: EmptyCluster) -> None:
+    limited = {"POSTROOM_CONTENTS_OVER": "10"}
+    with scripted_relay() as relay, desk(empty_cluster(), relay.url, **limited) as by_hand:
+        receipt = by_hand.accept("ann@example.com", "a text that is longer than ten octets")
+        assert by_hand.deliver(receipt).state is LetterState.SENT
+
+
+def test_a_letter_is_on_the_disk_of_its_node_when_it_is_accepted(empty_cluster: EmptyCluster) -> None:
+    with desk(empty_cluster(), NOBODY, POSTROOM_DURABILITY="synced") as by_hand:
+        before = [_asked(each) for each in primaries(by_hand.ledger.redis)]
+        settings = by_hand.office.settings
+        many = [Letter(f"a{each}@example.com", "hi", settings=settings) for each in range(50)]
+        assert by_hand.ledger.accept_all([new_letter(each, settings)[0] for each in many]) == ["accepted"] * 50
+        after = [_asked(each) for each in primaries(by_hand.ledger.redis)]
+        assert all(late > early for early, late in zip(before, after, strict=True))
+
+
+def _asked(node: Primary) -> int:
+    """How often a node was asked whether what was written is on its disk."""
+    commands: Any = node.redis.info("commandstats")
+    return int(commands.get("cmdstat_waitaof", {}).get("calls", 0))
+
+
+def test_a_ledger_is_not_read_with_another_number_of_partitions(empty_cluster: EmptyCluster) -> None:
+    url = empty_cluster()
+    with desk(url, NOBODY) as first, desk(url, NOBODY, POSTROOM_PARTITIONS="8") as second:
+        first.accept("ann@example.com")
+        with pytest.raises(LedgerUnavailable, match="16 partitions, and POSTROOM_PARTITIONS says 8"):
+            second.accept("ben@example.com")
+
+
+def test_nor_is_one_of_a_single_partition(empty_redis: Callable[[], str]) -> None:
+    url = empty_redis()
+    with desk(url, NOBODY) as first, desk(url, NOBODY, POSTROOM_PARTITIONS="16") as second:
+        first.accept("ann@example.com")
+        with pytest.raises(LedgerUnavailable, match="has 1 partitions"):
+            second.accept("ben@example.com")
+
+
+def test_the_broker_cannot_be_the_cluster(empty_cluster: EmptyCluster) -> None:
+    with pytest.raises(InvalidSettings, match="POSTROOM_BROKER_URL has to name one Redis"):
+        Postroom(Settings(redis_url=empty_cluster()))
+
+
+def test_who_takes_a_cluster_for_one_redis_or_one_redis_for_a_cluster_is_told(
+    nodes: Nodes, empty_redis: Callable[[], str]
+) -> None:
+    elsewhere = next(server for server in nodes.servers if not _has(server, "postroom:partitions"))
+    with desk(elsewhere.url, NOBODY) as by_hand, pytest.raises(LedgerUnavailable, match=r"redis\+cluster://"):
+        by_hand.accept("ann@example.com")
+    wrong = empty_redis().replace("redis://", "redis+cluster://")
+    with desk(wrong, NOBODY) as by_hand, pytest.raises(LedgerUnavailable, match="is no cluster"):
+        by_hand.accept("ann@example.com")
+
+
+def _has(server: Server, key: str) -> bool:
+    """Whether a key is this node's."""
+    with Redis(port=server.port) as redis:
+        try:
+            redis.get(key)
+            return True
+        except MovedError:
+            return False
+
+
+# --- a node goes, a slot moves ----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _dead(ledger: Ledger, letter_id: str, nodes: Nodes) -> Iterator[None]:
+    """The node of a letter is killed, and started again with what it had written."""
+    address = _node(ledger, ledger.keys.letter(letter_id)).connection_pool.connection_kwargs
+    server = nodes.server_of(f"{address['host']}:{address['port']}")
+    server.kill()
+    try:
+        yield
+    finally:
+        server.restart()
+
+
+@contextmanager
+def _unserved(ledger: Ledger, letter_id: str, _: Nodes) -> Iterator[None]:
+    """The slot of a letter is nobody's: CLUSTERDOWN."""
+    key = ledger.keys.letter(letter_id)
+    node = _node(ledger, key)
+    node.execute_command("CLUSTER", "DELSLOTS", key_slot(key.encode()))
+    try:
+        yield
+    finally:
+        node.execute_command("CLUSTER", "ADDSLOTS", key_slot(key.encode()))
+
+
+@contextmanager
+def _half_moved(ledger: Ledger, letter_id: str, _: Nodes) -> Iterator[None]:
+    """The slot of a letter is on its way to another node, key by key: TRYAGAIN, or ASK."""
+    key = ledger.keys.letter(letter_id)
+    source = _node(ledger, key)
+    target: Any = next(each.redis for each in primaries(ledger.redis) if each.redis is not source)
+    slot = key_slot(key.encode())
+    source.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", target.execute_command("CLUSTER", "MYID"))
+    target.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", source.execute_command("CLUSTER", "MYID"))
+    try:
+        yield
+    finally:
+        for each in (source, target):
+            each.execute_command("CLUSTER", "SETSLOT", slot, "STABLE")
+
+
+def _node(ledger: Ledger, key: str) -> Any:
+    redis: Any = ledger.redis
+    return redis.get_redis_connection(redis.get_node_from_key(key))
+
+
+FAULTS = [_dead, _unserved, _half_moved]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_while_a_part_of_the_cluster_is_away_a_caller_is_told_soon_and_may_send_again(
+    fault: Any, here: House, nodes: Nodes
+) -> None:
+    first, *others = letters(here, 30)
+    here.postroom.send(first)
+    with fault(here.ledger, first.id, nodes):
+        began_s = monotonic()
+        with pytest.raises(PartlySent) as told:
+            here.postroom.send_letters(others)
+        assert isinstance(told.value.__cause__, LedgerUnavailable)
+        assert monotonic() - began_s < 10
+    nodes.wait_until_whole()
+    assert [each.id for each in here.postroom.send_letters(others)] == [each.id for each in others]
+    assert views.counts(here.ledger)[LetterState.QUEUED] == 30
+
+
+def _in_window(ledger: Ledger, letter_id: str) -> bool:
+    return views.circumstances(ledger, letter_id).in_window
+
+
+def test_letters_in_the_relays_hands_meanwhile_are_neither_lost_nor_sent_twice(here: House, nodes: Nodes) -> None:
+    here.worker()
+    for number, fault in enumerate(FAULTS):
+        slow = letter(here, number)
+        here.slow[f"a{number}@example.com"] = 0.3
+        receipt = here.postroom.send(slow)
+        wait_until(partial(_in_window, here.ledger, receipt.id), "its content is on the way")
+        with fault(here.ledger, receipt.id, nodes):
+            wait_until(partial(here.accepted, receipt), "the relay took it")
+        nodes.wait_until_whole()
+        here.wait_for(receipt, LetterState.SENT)
+        assert list(here.accepted(receipt).values()) == [1]
+
+
+def test_slots_that_move_to_another_node_under_a_client_lose_nothing(here: House) -> None:
+    begun = here.postroom.send_letters(letters(here, 20))
+    nodes: list[Any] = [each.redis for each in primaries(here.ledger.redis)]
+    source, target, _ = nodes
+    slots = {key_slot(here.ledger.keys.letter(each.id).encode()) for each in begun}
+    own = [slot for slot in slots if _node_of_slot(here.ledger, slot) is source]
+    for slot in own:
+        arguments = ("SLOTSRANGE", slot, slot, "NODE", target.execute_command("CLUSTER", "MYID"))
+        source.execute_command("CLUSTER", "MIGRATESLOTS", *arguments)
+        wait_until(partial(_is_gone, source, slot), "the slot has moved")
+    assert views.counts(here.ledger)[LetterState.QUEUED] == 20
+    assert {status.id for status in views.scan(here.ledger, LetterState.QUEUED)} == {each.id for each in begun}
+    here.postroom.send_letters(letters(here, 20))
+    claims = here.ledger.claim([each.id for each in begun], "a worker")
+    assert all(isinstance(each, Claim) for each in claims)
+
+
+def _node_of_slot(ledger: Ledger, slot: int) -> Any:
+    redis: Any = ledger.redis
+    return redis.get_redis_connection(redis.nodes_manager.get_node_from_slot(slot))
+
+
+def _is_gone(node: Any, slot: int) -> bool:
+    try:
+        return bool(node.execute_command("CLUSTER", "COUNTKEYSINSLOT", slot) == 0)
+    except Exception:
+        return False
