@@ -59,7 +59,7 @@ app.steps["consumer"].update((Timer, Notify))
 
 
 @worker_init.connect
-def check_settings(sender: Any, **_: object) -> None:
+def check_settings(**_: object) -> None:
     """Read what describes relays, keys, redirections and webhooks before the first letter does.
 
     Raises:
@@ -71,9 +71,15 @@ def check_settings(sender: Any, **_: object) -> None:
         read_keys(settings.dkim)
         Redirect.of(settings)
         Receiver.of(settings)
-        sender.quiet = is_wanted(settings)  # its banner would be no JSON
+        is_wanted(settings)
     except InvalidSettings as error:
         raise SystemExit(f"postroom: {error}") from None
+
+
+@worker_init.connect
+def leave_out_banner(sender: Any, **_: object) -> None:
+    """Print no banner among lines that are JSON."""
+    sender.quiet = is_wanted(process_settings())
 
 
 @after_setup_logger.connect
