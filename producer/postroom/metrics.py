@@ -81,10 +81,12 @@ RELAY_SLOWED = Metric(
     "postroom_relay_slowed", "gauge", ("relay",), "Rates of a relay, of its own or of a domain there, lowered for now."
 )
 WORKERS = Metric("postroom_workers", "gauge", ("version",), "Workers that looked at the schedule just now.")
-REDIS_BYTES = Metric("postroom_redis_memory_bytes", "gauge", (), "Memory that Redis uses.")
-REDIS_MAX_BYTES = Metric("postroom_redis_memory_max_bytes", "gauge", (), "Memory that Redis may use; 0: no limit.")
+REDIS_BYTES = Metric("postroom_redis_memory_bytes", "gauge", ("node",), "Memory that Redis uses.")
+REDIS_MAX_BYTES = Metric(
+    "postroom_redis_memory_max_bytes", "gauge", ("node",), "Memory that Redis may use; 0: no limit."
+)
 REDIS_WRITE_ERRORS = Metric(
-    "postroom_redis_write_errors", "gauge", (), "Kinds of files that Redis could not write last time."
+    "postroom_redis_write_errors", "gauge", ("node",), "Kinds of files that Redis could not write last time."
 )
 
 METRICS = (

@@ -54,10 +54,10 @@ def figures(ledger: Ledger, relays: set[str], rise_ms: int) -> Iterator[Figure]:
         yield from _of_relay(ledger, relay, rise_ms)
     here = [each.version for each in workers(ledger) if each.is_here]
     yield from (Figure(metrics.WORKERS, (version,), here.count(version)) for version in sorted(set(here)))
-    facts = redis_facts(ledger)
-    yield Figure(metrics.REDIS_BYTES, (), facts.memory_used)
-    yield Figure(metrics.REDIS_MAX_BYTES, (), facts.memory_max)
-    yield Figure(metrics.REDIS_WRITE_ERRORS, (), len(facts.write_errors))
+    for facts in redis_facts(ledger):
+        yield Figure(metrics.REDIS_BYTES, (facts.node,), facts.memory_used)
+        yield Figure(metrics.REDIS_MAX_BYTES, (facts.node,), facts.memory_max)
+        yield Figure(metrics.REDIS_WRITE_ERRORS, (facts.node,), len(facts.write_errors))
 
 
 def relays_of(counted: dict[counts.Series, int]) -> set[str]:
