@@ -109,7 +109,7 @@ def test_a_worker_refuses_to_start_when_it_cannot_tell_who_is_to_be_mailed(
     process_settings.cache_clear()
     try:
         with pytest.raises(SystemExit, match=variable):
-            check_settings(None)
+            check_settings()
     finally:
         process_settings.cache_clear()
 
