@@ -156,7 +156,7 @@ def end(desk: Desk, chosen: list[Suspension], reason: str) -> None:
                 done += some
                 progress.update(task, completed=done)
         audit.end(desk.ledger, entry, done=done, failed=0)
-        output.note(f"{each.what} is resumed; {output.count(done)} that waited for it are due now")
+        output.note(f"{each.what} is resumed; {output.count(done)} waited for it, and may go now")
 
 
 def _suspensions(desk: Desk, options: dict[str, tuple[str, ...]], reason: str) -> list[Suspension]:
