@@ -33,7 +33,7 @@ def trace(desk: Desk, /, relay: str, for_ms: int | None, has_addresses: bool, as
     """
     name = known_relay(desk, relay)
     place = traces.place(desk.ledger, name)
-    until_s = clock.steady_s() + for_ms / 1000 if for_ms else float("inf")
+    until_s = float("inf") if for_ms is None else clock.steady_s() + for_ms / 1000
     output.note(f"following relay {name}; Ctrl-C ends it")
     try:
         with suppress(KeyboardInterrupt):

@@ -56,7 +56,7 @@ class Dialogue:
 
     def credentials_went(self, mechanism: str) -> None:
         """Take note of a step of AUTH, of which nothing is told but the mechanism, if it named one."""
-        self._say([f"C: {mechanism} ****".lstrip()])
+        self._say([" ".join(filter(None, ("C:", mechanism, "****")))])
 
     def credentials_answered(self, reply: Reply) -> None:
         """Take note of the answer to a step of AUTH; a challenge is not told."""

@@ -302,6 +302,8 @@ class Session:
     def quit(self) -> None:
         """Say QUIT and close. Whatever it answers, or not: what was accepted stays accepted."""
         if self.is_usable:
+            if self.dialogue:
+                self.dialogue.we_said(command("QUIT"))
             with contextlib.suppress(SessionFailed):
                 self._smtp.wire.write(command("QUIT"), Phase.IDLE, _QUIT_S)
                 self._smtp.wire.read_reply(Phase.IDLE, _QUIT_S)
