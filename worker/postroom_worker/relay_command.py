@@ -133,7 +133,7 @@ def _seen(desk: Desk) -> list[_Seen]:
     rise_ms = max(1, int(1000 * desk.postroom.settings.slow_s))
     found = []
     for each in read_relays(desk.postroom.settings):
-        standing = desk.ledger.relays.knock(each.name, "", 0, rise_ms)
+        standing = desk.ledger.relays.standing(each.name, rise_ms)
         if suspension := suspended.get(each.name):
             left_ms = max(0, suspension.until_ms - now_ms)
             found.append(_Seen(each, standing, "suspended", left_ms, suspension.why or f"by {suspension.by}"))

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from postroom.cli.look import REASONED
 from postroom.ledger import LetterStatus, RecipientStatus
 from postroom.ledger.query import codes
 from postroom.reply import printable, without_addresses
@@ -57,7 +58,7 @@ class Tally:
 
 
 def _reasons(letter: LetterStatus, left: Iterable[RecipientStatus]) -> set[str]:
-    if letter.state in (LetterState.HELD, LetterState.REJECTED) and letter.reason:
+    if letter.state in REASONED and letter.reason:
         return {in_words(letter.reason)}
     return {in_words(each.reply) for each in left if each.reply} or {in_words(letter.reason or "not tried yet")}
 

@@ -104,6 +104,18 @@ class Relays:
             {domain: rate for domain, rate in rates.items() if rate is not None},
         )
 
+    def standing(self, relay: str, rise_ms: int = 60_000) -> Standing:
+        """Return how a relay stands, for those who only look.
+
+        Args:
+            relay: its name.
+            rise_ms: in how long a slowed rate doubles.
+
+        Raises:
+            LedgerUnavailable: Redis is away.
+        """
+        return self.knock(relay, "", 0, rise_ms)
+
     def trip(self, relay: str, wait_ms: int, why: str, *, alert: bool = False) -> int:
         """Leave a relay alone; one that is left alone already is not for longer.
 
