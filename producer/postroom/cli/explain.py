@@ -11,12 +11,13 @@ from postroom.cli import output
 from postroom.cli.arguments import LetterId, json_option
 from postroom.cli.desk import Desk, pass_desk
 from postroom.cli.look import last_word
+from postroom.kept_letter import kept_letter
 from postroom.ledger import LetterStatus
+from postroom.ledger.availability import available
 from postroom.ledger.relays import Standing
 from postroom.ledger.suspensions import Suspension, current
 from postroom.ledger.views import Circumstances, circumstances, letter_json, status
 from postroom.ledger.workers import relays, workers
-from postroom.letter import Letter
 from postroom.states import LETTER_STATES, LetterState
 
 
@@ -95,8 +96,11 @@ def _seen(desk: Desk, letter_id: str) -> Seen:
 def _named_relay(desk: Desk, letter_id: str) -> str:
     """The relay that the letter names, if its content is still there and can be read."""
     kept = letter_json(desk.ledger, letter_id)
+    if kept is None:
+        return ""
     try:
-        return (kept and Letter.from_json(kept, desk.postroom.settings.without_limits()).relay) or ""
+        with available():
+            return kept_letter(kept, lambda stored: desk.ledger.contents.read(stored.sha256)).relay or ""
     except ValueError:
         return ""
 

@@ -452,7 +452,7 @@ class Ledger:
                         "1" if anew else "",
                         reason,
                         msgspec.json.encode(event),
-                        *([] if via is None else [via]),
+                        "=" if via is None else via,
                     ],
                 )
             )
