@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from click.testing import CliRunner, Result
@@ -15,7 +16,7 @@ from postroom.ledger.suspensions import Kind, Suspension, current, lift, make_du
 from postroom.ledger.views import account, circumstances
 from postroom.ledger.workers import sign_in
 from postroom_worker.delivery import deliver
-from postroom_worker.dev.scripted_relay import Session, say, scripted_relay
+from postroom_worker.dev.scripted_relay import Session, both, close, say, scripted_relay
 from postroom_worker.dev.server import wait_until
 
 ANN, BEN = "ann@example.com", "ben@example.net"
@@ -208,6 +209,39 @@ def test_a_paused_relay_is_a_suspended_one(redis_url: str) -> None:
         assert json.loads(run(redis_url, "relay", "list", "--json", **there).output)["state"] == "closed"
 
 
+def test_what_a_worker_puts_aside_before_it_hears_of_the_end_goes_on_too(redis_url: str) -> None:
+    with scripted_relay() as relay, desk(redis_url, relay.url, **SLOW) as here:
+        suspended(here, "tag", "spring")
+        receipt = here.accept(ANN, tags=["spring"])
+
+        def put_aside() -> None:
+            wait_until(lambda: current(here.ledger)[0] == [], "it is lifted")
+            deliver(here.office, [receipt.id])  # this desk has not heard of it yet
+
+        here.office.orders._read()
+        worker = Thread(target=put_aside)
+        worker.start()
+        assert run(redis_url, "resume", "--tag", "spring", "--yes").exit_code == 0
+        worker.join()
+        assert receipt.status().state is LetterState.DEFERRED
+        here.office.orders._asked_s = float("-inf")
+        deliver_due(here)
+        assert receipt.status().state is LetterState.SENT
+
+
+def test_what_waits_for_a_relay_that_was_down_goes_on_when_an_operator_says_so(redis_url: str) -> None:
+    busy = {"connect": both(say("421 4.3.2 busy"), close)}
+    with scripted_relay(busy) as relay, desk(redis_url, relay.url, POSTROOM_PAUSE_FIRST_S="600") as here:
+        here.deliver(here.accept(ANN))
+        receipt = here.accept(BEN)
+        assert here.deliver(receipt).reason.startswith("relay default is left alone: 421")
+        relay.scripts = ({},)
+        resumed = run(redis_url, "resume", "--relay", "default", "--yes")
+        assert "1 letter waited for it" in resumed.output
+        deliver_due(here)
+        assert receipt.status().state is LetterState.SENT, "also by the worker that met the pause"
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -219,6 +253,7 @@ def test_a_paused_relay_is_a_suspended_one(redis_url: str) -> None:
         (["trace", "mxx"], "no worker has a relay named 'mxx'; there are mx"),
         (["suspend", "--tag", "spring"], "--yes"),
         (["resume", "--tag", "spring"], "suspended: nothing"),
+        (["resume"], "--tag, --domain or --relay"),
     ],
 )
 def test_what_cannot_be_meant_is_told(arguments: list[str], told: str, redis_url: str) -> None:

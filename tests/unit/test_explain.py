@@ -121,6 +121,7 @@ def test_what_stands_in_a_letters_way_is_told_with_what_ends_it() -> None:
         "second serves, 3 sessions; slowed to 2.0 letters/s, 0.5 letters/s at example.com"
     )
     assert found["why"] == waiting.reason
+    assert found["next"].endswith("it waits on, unless that was resumed; when it is, it goes out at once")
     assert found["waits for"] == f"the end of that; it is looked at again {LATER}"
 
 

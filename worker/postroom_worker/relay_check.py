@@ -74,7 +74,8 @@ def _of_host(relay: Relay, manner: Manner) -> Iterator[Finding]:
         else:
             answering.append(address)
     if answering:
-        yield ok(_AREA, f"{relay.name}: {relay.host} is {', '.join(answering)}, and answers on port {relay.port}")
+        where = "" if relay.host in answering else f" at {', '.join(answering)}"
+        yield ok(_AREA, f"{relay.name}: {relay.host}{where} answers on port {relay.port}")
         yield from _of_session(relay, manner)
     else:
         yield bad(_AREA, f"{relay.name}: no address of {relay.host} answers", "its letters wait, or go to another")

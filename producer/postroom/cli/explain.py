@@ -57,8 +57,10 @@ class Seen:
 
 
 Explanation = Mapping[str, str]
-"""Sentences by what they tell: ``state``, ``why``, ``suspended``, ``relay``, ``waits for``, ``next``, ``at last``,
-``you may``."""
+"""Sentences by what they tell: ``state``, ``why`` or ``before``, ``suspended``, ``relay``, ``waits for``, ``next``,
+``at last``, ``you may``."""
+_NAMES = dict.fromkeys((LetterState.SCHEDULED, LetterState.QUEUED, LetterState.SENDING), "before")
+"""What was said last is no reason for these states."""
 
 
 @click.command()
@@ -120,7 +122,7 @@ def explanation(seen: Seen) -> Explanation:
     said = last_word(letter)
     return {
         "state": f"{letter.state}: {LETTER_STATES[letter.state].replace('`', '')}",
-        **({"why": said} if said and letter.state is not LetterState.SENT else {}),
+        **({_NAMES.get(letter.state, "why"): said} if said and letter.state is not LetterState.SENT else {}),
         **(_on_the_way(seen) if not letter.state.is_settled else {}),
         **_OF[letter.state](seen),
     }
@@ -185,10 +187,12 @@ def _deferred(seen: Seen) -> Explanation:
     waits_for = f"its next attempt, {due}"
     if seen.letter.reason:
         waits_for = f"the end of that; it is looked at again {due}"
+    then = f"it is tried for {seen.open}: attempt {seen.letter.attempts + 1}"
+    if any(each.kind != "relay" and not each.is_over(seen.about.due_ms) for each in seen.suspensions):
+        then = "it waits on, unless that was resumed; when it is, it goes out at once"
     return {
         "waits for": waits_for,
-        "next": f"a worker puts it on the queue {seen.about.queue} then, and it is tried for {seen.open}: "
-        f"attempt {seen.letter.attempts + 1}",
+        "next": f"a worker puts it on the queue {seen.about.queue} then, and {then}",
         "at last": _end(seen),
         "you may": "flush it (try it now), hold it, cancel it, expire it (give it up now)",
     }

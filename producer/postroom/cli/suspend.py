@@ -24,7 +24,7 @@ from postroom.errors import InvalidLetter
 from postroom.keywords import word
 from postroom.ledger import Ledger, LetterStatus, audit
 from postroom.ledger.query import Query
-from postroom.ledger.suspensions import Kind, Suspension, current, lift, make_due, suspend
+from postroom.ledger.suspensions import HEEDED_S, Kind, Suspension, current, lift, make_due, suspend
 from postroom.ledger.views import counts, scan
 from postroom.reply import printable
 from postroom.states import LetterState
@@ -78,12 +78,13 @@ def suspend_letters(
 def resume(desk: Desk, /, everything: bool, reason: str, yes: bool, **options: tuple[str, ...]) -> None:
     """End suspensions: what waits for them goes on now.
 
-    A relay that is resumed is trusted again, too: that it was down, refused us, or asked for less is forgotten.
+    A relay that is resumed is trusted again, suspended or not: that it was down, refused us, or asked for less is
+    forgotten, and what waited for that goes on, too.
     """
     there = {each.what: each for each in current(desk.ledger)[0]}
     chosen = list(there.values()) if everything else _suspensions(desk, options, reason)
-    missing = [each.what for each in chosen if each.what not in there]
-    if missing and not everything:
+    missing = [each.what for each in chosen if each.what not in there and each.kind != "relay"]
+    if missing:
         raise click.ClickException(f"not suspended: {', '.join(missing)}; suspended: {', '.join(there) or 'nothing'}")
     if not yes:
         output.note(f"{', '.join(each.what for each in chosen) or 'nothing'} will be resumed")
@@ -149,14 +150,22 @@ def end(desk: Desk, chosen: list[Suspension], reason: str) -> None:
         if each.kind == "relay":
             desk.ledger.relays.trust(each.name)
         lift(desk.ledger, each)
-        done = 0
-        with Progress(console=output.console(stderr=True), transient=True) as progress:
-            task = progress.add_task("resume", total=None)
-            for some in make_due(desk.ledger, each, by=desk.by, why=why):
-                done += some
-                progress.update(task, completed=done)
+        done = _let_go_on(desk, each, why)
         audit.end(desk.ledger, entry, done=done, failed=0)
         output.note(f"{each.what} is resumed; {output.count(done)} waited for it, and may go now")
+
+
+def _let_go_on(desk: Desk, lifted: Suspension, why: str) -> int:
+    """Let what waits go on, now and once more when all workers know; returns how many letters."""
+    done = 0
+    with Progress(console=output.console(stderr=True), transient=True) as progress:
+        task = progress.add_task("resume", total=None)
+        for wait_s in (0.0, HEEDED_S):
+            clock.pause(wait_s)
+            for some in make_due(desk.ledger, lifted, by=desk.by, why=why):
+                done += some
+                progress.update(task, completed=done)
+    return done
 
 
 def _suspensions(desk: Desk, options: dict[str, tuple[str, ...]], reason: str) -> list[Suspension]:

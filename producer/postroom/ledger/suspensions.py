@@ -20,6 +20,8 @@ from postroom.states import LetterState
 
 Kind = Literal["tag", "domain", "relay"]
 
+HEEDED_S = 1.5
+"""Within this time workers have heard of a suspension, or of its end, and recorded what they did until then."""
 _AT_ONCE = 500
 
 
@@ -42,15 +44,11 @@ class Suspension(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         """Return why a letter waits; how it begins says for which suspension."""
-        return f"{self._beginning} by {self.by or '?'}{f': {self.why}' if self.why else ''}"
-
-    @property
-    def _beginning(self) -> str:
-        return f"{self.what} is suspended"
+        return f"{self.what} is suspended by {self.by or '?'}{f': {self.why}' if self.why else ''}"
 
     def is_reason(self, reason: str) -> bool:
-        """Say whether a letter waits for this one."""
-        return reason.startswith(self._beginning)
+        """Say whether a letter waits for this one; or, of a relay, because it was down."""
+        return reason.startswith(f"{self.what} is ")
 
     def is_over(self, now_ms: int) -> bool:
         """Say whether it has ended by itself."""
@@ -101,6 +99,8 @@ def current(ledger: Ledger) -> tuple[list[Suspension], int]:
 
 def make_due(ledger: Ledger, lifted: Suspension, *, by: str, why: str) -> Iterator[int]:
     """Let what waits for a suspension that was lifted go on now; yields how many did, some at a time.
+
+    A worker hears of it within `HEEDED_S`: until then it may put letters aside that are to be made due once more.
 
     Raises:
         LedgerUnavailable: Redis is away.
