@@ -190,8 +190,11 @@ def test_the_command_suspends_shows_and_resumes(redis_url: str) -> None:
         (shown,) = [json.loads(line) for line in run(redis_url, "suspensions", "--json").output.splitlines()]
         assert (shown["kind"], shown["name"], shown["why"]) == ("tag", "spring", "wrong prices")
         assert "wrong prices" in run(redis_url, "list", "--state", "deferred").output
-        resumed = run(redis_url, "resume", "--tag", "spring", "--reason", "right prices", "--yes")
-        assert "1 letter waited for it, and may go now" in resumed.output
+        watched = json.loads(run(redis_url, "watch", "--json", "--times", "1").output)
+        assert watched["suspensions"][0]["why"] == "wrong prices"
+        resumed = run(redis_url, "resume", "--tag", "spring", "--reason", "right prices", "--yes", "--json")
+        assert "1 letter waited for it, and may go now" in resumed.stderr
+        assert json.loads(resumed.stdout) == {"what": "tag spring", "letters": 1}
         here.office.orders._asked_s = float("-inf")
         deliver_due(here)
         assert receipt.status().state is LetterState.SENT

@@ -52,9 +52,10 @@ def _chosen(command: click.Command) -> click.Command:
 @click.command("suspend")
 @click.option("--for", "for_ms", metavar="SPAN", type=Span(), help="How long: 30m, 2h; by default until resumed.")
 @click.option("--dry-run", "-n", is_flag=True, help="Only tell how many letters it would be.")
+@json_option
 @pass_desk
 def suspend_letters(
-    desk: Desk, /, for_ms: int | None, reason: str, yes: bool, dry_run: bool, **options: tuple[str, ...]
+    desk: Desk, /, for_ms: int | None, reason: str, yes: bool, dry_run: bool, as_json: bool, **options: tuple[str, ...]
 ) -> None:
     """Let letters wait, by tag, recipient domain or relay, and those that come meanwhile.
 
@@ -69,13 +70,17 @@ def suspend_letters(
     if not yes:
         ask()
     begin(desk, chosen, for_ms or 0)
+    if as_json:
+        for each in chosen:
+            output.print_json({"what": each.what, "for_ms": for_ms})
 
 
 @_chosen
 @click.command("resume")
 @click.option("--all", "everything", is_flag=True, help="Whatever is suspended.")
+@json_option
 @pass_desk
-def resume(desk: Desk, /, everything: bool, reason: str, yes: bool, **options: tuple[str, ...]) -> None:
+def resume(desk: Desk, /, everything: bool, reason: str, yes: bool, as_json: bool, **options: tuple[str, ...]) -> None:
     """End suspensions: what waits for them goes on now.
 
     A relay that is resumed is trusted again, suspended or not: that it was down, refused us, or asked for less is
@@ -90,7 +95,10 @@ def resume(desk: Desk, /, everything: bool, reason: str, yes: bool, **options: t
         output.note(f"{', '.join(each.what for each in chosen) or 'nothing'} will be resumed")
         if chosen:
             ask()
-    end(desk, chosen, reason)
+    letters = end(desk, chosen, reason)
+    if as_json:
+        for what, number in letters.items():
+            output.print_json({"what": what, "letters": number})
 
 
 @click.command("suspensions")
@@ -137,22 +145,23 @@ def begin(desk: Desk, chosen: list[Suspension], for_ms: int) -> None:
         output.note(f"{each.what} is suspended {f'for {output.span(for_ms / 1000)}' if for_ms else 'until resumed'}")
 
 
-def end(desk: Desk, chosen: list[Suspension], reason: str) -> None:
-    """Resume, write it down, let what waits go on, and say how many letters did.
+def end(desk: Desk, chosen: list[Suspension], reason: str) -> dict[str, int]:
+    """Resume, write it down, let what waits go on, and say how many letters did; returns that by what was suspended.
 
     Raises:
         LedgerUnavailable: Redis is away.
     """
-    why = printable(reason)
+    why, letters = printable(reason), {}
     for each in chosen:
         entry = audit.Entry(act="resume", by=desk.by, why=why, letters=each.what, number=0)
         audit.begin(desk.ledger, entry)
         if each.kind == "relay":
             desk.ledger.relays.trust(each.name)
         lift(desk.ledger, each)
-        done = _let_go_on(desk, each, why)
+        letters[each.what] = done = _let_go_on(desk, each, why)
         audit.end(desk.ledger, entry, done=done, failed=0)
         output.note(f"{each.what} is resumed; {output.count(done)} waited for it, and may go now")
+    return letters
 
 
 def _let_go_on(desk: Desk, lifted: Suspension, why: str) -> int:
