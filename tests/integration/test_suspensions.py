@@ -9,7 +9,7 @@ from threading import Thread
 import pytest
 from click.testing import CliRunner, Result
 
-from house import Desk, desk
+from house import Desk, House, desk
 from postroom import LetterState, LetterStatus, Receipt, RecipientState
 from postroom.cli import main
 from postroom.ledger.suspensions import Kind, Suspension, current, lift, make_due, suspend
@@ -200,6 +200,24 @@ def test_the_command_suspends_shows_and_resumes(redis_url: str) -> None:
         assert receipt.status().state is LetterState.SENT
         audited = run(redis_url, "audit").output
         assert all(each in audited for each in ("suspend", "resume", "tag spring", "wrong prices", "right prices"))
+
+
+def test_a_worker_heeds_the_command(shared: House) -> None:
+    def act(*arguments: str) -> None:
+        found = CliRunner().invoke(main, [*arguments, "--tag", "heeded", "--yes"], env=shared.environment)
+        assert found.exit_code == 0, found.output
+
+    act("suspend")
+    sent: list[Receipt] = []
+
+    def one_waits() -> bool:
+        sent.append(shared.postroom.send_letter(f"heeded-{len(sent)}@example.com", "hi", tags=["heeded"]))
+        shared.wait_for(sent[-1], LetterState.SENT, LetterState.DEFERRED)
+        return sent[-1].status().reason.startswith("tag heeded is suspended")
+
+    wait_until(one_waits, "the worker has heard of it")
+    act("resume")
+    shared.wait_for(sent[-1], LetterState.SENT)
 
 
 def test_a_paused_relay_is_a_suspended_one(redis_url: str) -> None:

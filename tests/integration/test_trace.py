@@ -8,7 +8,7 @@ from threading import Thread
 import pytest
 from click.testing import CliRunner
 
-from house import Desk, desk
+from house import Desk, House, desk
 from postroom.cli import main
 from postroom.ledger import traces
 from postroom_worker.dev.scripted_relay import OFFERS, scripted_relay
@@ -81,6 +81,18 @@ def test_the_command_prints_what_is_said_and_then_asks_for_it_no_longer(redis_ur
         assert found.exit_code == 0, found.output
         assert found.stdout == "abcd  C: NOOP\n"
         assert traces.asked_for(here.ledger)[0] == []
+
+
+def test_a_worker_tells_what_it_says(shared: House) -> None:
+    def is_told() -> bool:
+        traces.ask(shared.ledger, "default", 10_000, has_addresses=False)
+        shared.postroom.send_letter("traced@example.com", "hi").wait()
+        return any(
+            "RCPT TO:<…@example.com>" in line for _, line in traces.read_on(shared.ledger, "default", "0-0", 1)[0]
+        )
+
+    wait_until(is_told, "the worker has heard of it")
+    traces.end(shared.ledger, "default")
 
 
 def test_a_relay_is_tried_with_what_is_said_shown() -> None:

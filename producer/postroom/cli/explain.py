@@ -194,7 +194,8 @@ def _deferred(seen: Seen) -> Explanation:
         "waits for": waits_for,
         "next": f"a worker puts it on the queue {seen.about.queue} then, and {then}",
         "at last": _end(seen),
-        "you may": "flush it (try it now), hold it, cancel it, expire it (give it up now)",
+        "you may": ("" if seen.suspensions else "flush it (try it now), ")
+        + "hold it, cancel it, expire it (give it up now)",
     }
 
 
