@@ -105,7 +105,12 @@ def make_due(ledger: Ledger, lifted: Suspension, *, by: str, why: str) -> Iterat
     Raises:
         LedgerUnavailable: Redis is away.
     """
-    waiting = (each.id for each in scan(ledger, LetterState.DEFERRED) if lifted.is_reason(each.reason))
+    begun_s = ledger.now_ms() / 1000
+    waiting = (
+        each.id
+        for each in scan(ledger, LetterState.DEFERRED)
+        if lifted.is_reason(each.reason) and (each.next_attempt_at or 0) > begun_s
+    )
     while ids := list(islice(waiting, _AT_ONCE)):
         now_ms = ledger.now_ms()
         event = {"at_ms": now_ms, "event": "resumed", "what": lifted.what, "by": by, "why": why}
