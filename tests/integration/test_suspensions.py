@@ -13,7 +13,7 @@ from house import Desk, House, desk
 from postroom import LetterState, LetterStatus, Receipt, RecipientState
 from postroom.cli import main
 from postroom.ledger.suspensions import Kind, Suspension, current, lift, make_due, suspend
-from postroom.ledger.views import account, circumstances
+from postroom.ledger.views import account, begins_in_ms, circumstances
 from postroom.ledger.workers import sign_in
 from postroom_worker.delivery import deliver
 from postroom_worker.dev.scripted_relay import Session, both, close, say, scripted_relay
@@ -128,6 +128,7 @@ def test_time_in_a_suspension_does_not_count_towards_giving_up(redis_url: str) -
         suspended(here, "tag", "spring")
         here.deliver(receipt)
         assert circumstances(here.ledger, receipt.id).give_up_ms == given_up_ms + 3_600_000
+        assert begins_in_ms(here.ledger, receipt.id) <= 0, "it may be sent as soon as it may"
 
 
 def test_resuming_makes_what_waited_due_at_once_and_nothing_else(redis_url: str) -> None:

@@ -18,6 +18,10 @@ redis.call('HSET', letter, 'state', ARGV[3], 'finished', ARGV[2], 'recipients', 
   'uncertain', ARGV[7], 'pauses', ARGV[8], 'reason', ARGV[9], 'deaths', '0',
   'relay', ARGV[12] ~= '' and ARGV[12] or found[4] or '')
 redis.call('HDEL', letter, 'nonce', 'window', 'worker', ARGV[10] == '1' and 'letter' or 'nonce')
-if ARGV[13] ~= '0' then redis.call('HINCRBY', letter, 'give_up_ms', ARGV[13]) end
+if ARGV[13] ~= '0' then
+  -- When it might first be sent is the difference of the two: that stays.
+  redis.call('HINCRBY', letter, 'give_up_ms', ARGV[13])
+  redis.call('HINCRBY', letter, 'give_up_in_ms', ARGV[13])
+end
 note(history, ARGV[11])
 return 'finished'
