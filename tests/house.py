@@ -158,7 +158,7 @@ class Desk:
 
     def standing(self, relay: str = "default") -> Standing:
         """How a relay stands."""
-        return self.ledger.relays.knock(relay, "", 0, 1)
+        return self.ledger.relays.standing(relay, 1)
 
     def deliver(self, receipt: Receipt) -> LetterStatus:
         """Deliver a letter as far as it goes, and return what became of it."""

@@ -45,12 +45,28 @@ class _Act:
     wait_ms: int | None = None
     """Until the next thing happens to it, where that does not follow from its state."""
     anew: bool = False
+    via: str | None = None
+    """The relay to use from now on, empty for any; None for the one as before."""
 
 
 def retry(
-    ledger: Ledger, letter_id: str, *, by: str = "", reason: str = "", only_in: LetterState | None = None
+    ledger: Ledger,
+    letter_id: str,
+    *,
+    by: str = "",
+    reason: str = "",
+    only_in: LetterState | None = None,
+    relay: str = "",
 ) -> Bell:
     """Send a letter again, now, to the recipients that did not get it, and only to those.
+
+    Args:
+        ledger: where the letter is recorded.
+        letter_id: which.
+        by: who acts.
+        reason: why.
+        only_in: act only while the letter is in this state.
+        relay: send it through this one, whatever the letter says; empty for the one that it names, or any.
 
     Returns:
         the bell to ring.
@@ -68,7 +84,7 @@ def retry(
             each if each.state is RecipientState.ACCEPTED else _with_state(each, RecipientState.PENDING)
             for each in seen
         )
-        return _Act(LetterState.QUEUED, again, "retried", anew=True)
+        return _Act(LetterState.QUEUED, again, "retried", anew=True, via=relay)
 
     _do(ledger, letter_id, decide, by=by, reason=reason, only_in=only_in)
     return bell(ledger, letter_id)
@@ -214,6 +230,7 @@ def _do(
         state, seen = recipients(ledger, letter_id)
         _check(letter_id, state, only_in)
         act = decide(state, seen)
+        event: dict[str, object] = {"event": act.event, "by": by, "why": reason}
         answer = ledger.operate(
             letter_id,
             seen=state,
@@ -221,9 +238,10 @@ def _do(
             state=act.state,
             recipients=act.recipients,
             wait_ms=ledger.times.wait_ms(act.state) if act.wait_ms is None else act.wait_ms,
-            event={"event": act.event, "by": by, "why": reason},
+            event=event | ({"relay": act.via} if act.via else {}),
             reason=reason,
             anew=act.anew,
+            via=act.via,
         )
         if answer == "done":
             return

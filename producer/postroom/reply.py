@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_LOCAL_PART = re.compile(r"[^\s<>()\"',;:]+(?=@[^\s@])")
+_LOCAL_PART = re.compile(r"""(?:"(?:[^"\\]|\\.)*"|[^\s<>()"',;:]+)(?=@[^\s@])""")
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s+|$)", re.ASCII)
 
 

@@ -9,6 +9,7 @@ import pytest
 from house import Desk, desk
 from postroom import LetterState
 from postroom.ledger import views
+from postroom.ledger.suspensions import Suspension, lift, make_due, suspend
 from postroom_worker.delivery import deliver
 from postroom_worker.dev.scripted_relay import ScriptedRelay, Session, both, close, only_to, say, scripted_relay
 from postroom_worker.dev.server import wait_until
@@ -119,14 +120,15 @@ def test_each_pause_in_a_row_is_longer_and_a_probe_that_is_served_ends_them(redi
 
 def test_a_relay_paused_by_an_operator_is_left_alone_until_it_is_resumed(redis_url: str) -> None:
     with scripted_relay() as relay, desk(redis_url, relay.url) as here:
-        here.ledger.relays.pause("default", "ops", "they move house")
+        house = Suspension(kind="relay", name="default", by="ops", why="they move house")
+        suspend(here.ledger, house)
         receipt = here.accept("ann@example.com")
         status = here.deliver(receipt)
         assert (status.state, status.attempts) == (LetterState.DEFERRED, 0)
         assert relay.sessions == []
-        assert here.standing().why == "they move house"
-        here.ledger.relays.resume("default")
-        here.office.breakers["default"]._asked_s = float("-inf")
+        assert status.reason == "relay default is suspended by ops: they move house"
+        lift(here.ledger, house)
+        assert sum(make_due(here.ledger, house, by="ops", why="done")) == 1
 
         def is_sent() -> bool:
             deliver_due(here)

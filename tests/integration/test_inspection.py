@@ -11,6 +11,7 @@ from typing import Any
 
 from house import House
 from postroom.bell import publisher
+from postroom.ledger.suspensions import Suspension, lift, suspend
 from postroom_worker.dev.server import wait_until
 
 WORKER = f"worker@{socket.gethostname()}"
@@ -66,10 +67,11 @@ def test_the_letters_that_a_worker_has_in_hand_are_told_and_by_whom(shared: Hous
 
 def test_how_the_relays_stand_is_told_and_why(shared: House) -> None:
     assert [(each["relay"], each["state"]) for each in asked(shared, "breakers")] == [("default", "closed")]
-    shared.ledger.relays.pause("default", "ann@desk", "it is being moved")
+    moved = Suspension(kind="relay", name="default", by="ann@desk", why="it is being moved")
+    suspend(shared.ledger, moved)
     try:
-        found = dict(wait_until(lambda: [e for e in asked(shared, "breakers") if e["state"] != "closed"], "paused")[0])
+        found = dict(wait_until(lambda: [e for e in asked(shared, "breakers") if e["state"] != "closed"], "heard")[0])
     finally:
-        shared.ledger.relays.resume("default")
-    assert (found["state"], found["why"]) == ("paused", "it is being moved")
+        lift(shared.ledger, moved)
+    assert (found["state"], found["why"]) == ("suspended", str(moved))
     wait_until(lambda: asked(shared, "breakers")[0]["state"] == "closed", "it is resumed")

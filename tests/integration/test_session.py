@@ -217,7 +217,7 @@ def test_a_relay_is_not_hammered_whatever_it_answers(redis_url: str) -> None:
     for reply in ("421 4.3.2 x", "452 4.5.3 x", "503 x", "552 5.5.3 x"):
         for step in ("connect", "ehlo", "mail", "rcpt", "data", "content"):
             with scripted_relay({step: say(reply)}) as relay, desk(redis_url, relay.url) as here:
-                here.ledger.relays.resume("default")
+                here.ledger.relays.trust("default")
                 delivered(here)
                 here.office.pool.close()
                 bound(relay)

@@ -168,7 +168,7 @@ def test_a_relay_that_asks_for_our_certificate_is_shown_it(redis_url: str) -> No
         ours.configure_trust(relay.tls)
         relay.tls.verify_mode = ssl.CERT_REQUIRED
         assert here.deliver(here.accept("ann@example.com")).state is LetterState.DEFERRED
-        here.ledger.relays.resume("default")
+        here.ledger.relays.trust("default")
         trust = here.office.settings.ca_file
         with (
             mine.private_key_and_cert_chain_pem.tempfile() as certificate,

@@ -9,6 +9,8 @@ import pytest
 from postroom import LetterState, LetterStatus, RecipientState, RecipientStatus
 from postroom.cli.explain import Seen, explanation
 from postroom.cli.output import moment
+from postroom.ledger.relays import Standing
+from postroom.ledger.suspensions import Suspension
 from postroom.ledger.views import Circumstances
 
 NOW_MS = 1_785_000_000_000
@@ -95,3 +97,36 @@ def test_a_letter_that_is_over_tells_how_long_its_account_is_kept() -> None:
     failed = explanation(seen(LetterState.FAILED, is_kept=True))
     assert failed["next"] == "it is kept until it is retried or purged"
     assert failed["you may"] == "retry it, to 1 recipient who did not get it; purge it"
+
+
+def test_what_stands_in_a_letters_way_is_told_with_what_ends_it() -> None:
+    waiting = replace(seen(LetterState.DEFERRED).letter, reason="tag spring is suspended by ops: wrong prices")
+    standings = {
+        "first": Standing("open", 40_000, "421 busy"),
+        "second": Standing("closed", sessions=3, rates={"": 2.0, "example.com": 0.5}),
+    }
+    suspensions = [
+        Suspension(kind="tag", name="spring", by="ops", why="wrong prices"),
+        Suspension(kind="domain", name="example.com", by="ops", until_ms=NOW_MS + HOUR_MS),
+    ]
+    found = explanation(
+        replace(seen(LetterState.DEFERRED), letter=waiting, standings=standings, suspensions=suspensions)
+    )
+    assert found["suspended"].split("\n") == [
+        "tag spring is suspended by ops: wrong prices; until it is resumed: postroom resume --tag spring",
+        f"domain example.com is suspended by ops; ends {LATER}: postroom resume --domain example.com",
+    ]
+    assert found["relay"] == (
+        "first is left alone for 40s more: 421 busy; "
+        "second serves, 3 sessions; slowed to 2.0 letters/s, 0.5 letters/s at example.com"
+    )
+    assert found["why"] == waiting.reason
+    assert found["next"].endswith("it waits on, unless that was resumed; when it is, it goes out at once")
+    assert found["waits for"] == f"the end of that; it is looked at again {LATER}"
+
+
+def test_the_relay_that_was_chosen_for_a_letter_is_told() -> None:
+    found = explanation(
+        replace(seen(LetterState.QUEUED), chosen_relay="second", standings={"second": Standing("closed")})
+    )
+    assert found["relay"] == "it goes through second; second serves, 0 sessions"

@@ -63,7 +63,7 @@ class Breaker:
         with self._lock:
             passed_s = clock.steady_s() - self._asked_s
             left_ms = self._standing.left_ms - 1000 * passed_s
-            if passed_s <= _FRESH_S or (self._standing.state == "open" and left_ms > 0):
+            if passed_s <= _FRESH_S and not (self._standing.state == "open" and left_ms <= 0):
                 return self._standing if self._standing.left_ms <= 0 else self._standing.later(left_ms)
             # A letter that was to probe may not have been sent after all: like anybody else's, its probe has an end.
             nonce = self._nonce if may_probe and clock.steady_s() >= self._probing_until_s else ""

@@ -7,6 +7,7 @@ import random
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from math import ceil
 from threading import Thread
 
@@ -15,7 +16,7 @@ from postroom.kept_letter import kept_letter
 from postroom.ledger import Claim
 from postroom_worker import settlement
 from postroom_worker.lane import AWAY_WAIT_MS, FAULT_WAIT_MS, Lane
-from postroom_worker.limits import domain_of
+from postroom_worker.limits import Wait, domain_of
 from postroom_worker.office import Office
 from postroom_worker.outbox import Delivered, Outbox, until_recorded
 from postroom_worker.parcel import Parcel
@@ -64,12 +65,11 @@ def opened(office: Office, claim: Claim, outbox: Outbox) -> Parcel | None:
         return None
     try:
         letter = kept_letter(claim.letter, lambda stored: office.ledger.contents.read(stored.sha256))
-        relays = route(
-            office.relays, name=letter.relay, sender_domain=domain_of(letter.from_.address), tags=letter.tags
-        )
+        named = claim.via or letter.relay
+        relays = route(office.relays, name=named, sender_domain=domain_of(letter.from_.address), tags=letter.tags)
         if relays:
             return Parcel(claim, letter, relays)
-        wanted = f"named {letter.relay}" if letter.relay else "for such a letter"
+        wanted = f"named {named}" if named else "for such a letter"
         finish = settlement.wait(claim, FAULT_WAIT_MS, f"this worker has no relay {wanted}")
     except NewerSchema as error:
         log.error("letter %s: %s", claim.letter_id, error, extra={"letter": claim.letter_id})
@@ -88,12 +88,15 @@ def sort(office: Office, parcels: Sequence[Parcel], outbox: Outbox) -> list[tupl
     groups: dict[str, tuple[Relay, deque[Parcel]]] = {}
     for parcel in parcels:
         if is_stopping():
-            outbox.finish(parcel.claim, settlement.wait(parcel.claim, 0, "the worker is stopping; another takes it"))
+            outbox.finish(parcel.claim, parcel.put_off(Wait(0, "the worker is stopping; another takes it")))
+            continue
+        if (wait := office.orders.hold_back(parcel)).ms:
+            outbox.finish(parcel.claim, parcel.put_off(wait))
             continue
         try:
             relay = _open_relay(office, parcel, outbox)
         except LedgerUnavailable as error:
-            outbox.finish(parcel.claim, settlement.wait(parcel.claim, AWAY_WAIT_MS, f"Redis was away ({error})"))
+            outbox.finish(parcel.claim, parcel.put_off(Wait(AWAY_WAIT_MS, f"Redis was away ({error})")))
             continue
         if relay:
             groups.setdefault(relay.name, (relay, deque()))[1].append(parcel)
@@ -104,19 +107,19 @@ def _open_relay(office: Office, parcel: Parcel, outbox: Outbox) -> Relay | None:
     """Return the first of its relays that may be used now; when there is none, the letter waits for the soonest."""
     waits = []
     for relay in parcel.relays:
+        if (suspended := office.orders.relay_wait(relay)).ms:
+            waits.append(suspended)
+            continue
         standing = office.breakers[relay.name].look()
         if standing.is_open_to_us:
             return relay
+        how = "left alone" if standing.state == "open" else "being probed"
         left_ms = standing.left_ms if standing.left_ms > 0 else int(1000 * office.settings.pause_max_s)
-        waits.append((left_ms, f"relay {relay.name} is {_left_alone(standing.state)}: {standing.why}"))
-    wait_ms, why = min(waits)
-    spread_ms = int(wait_ms * random.random() / 2)  # noqa: S311  (not all at once)
-    outbox.finish(parcel.claim, settlement.wait(parcel.claim, wait_ms + spread_ms, why))
+        waits.append(Wait(left_ms, f"relay {relay.name} is {how}: {standing.why}", relay.name))
+    wait = min(waits, key=lambda each: each.ms)
+    spread_ms = int(wait.ms * random.random() / 2)  # noqa: S311  (not all at once)
+    outbox.finish(parcel.claim, parcel.put_off(replace(wait, ms=wait.ms + spread_ms)))
     return None
-
-
-def _left_alone(state: str) -> str:
-    return {"open": "left alone", "half-open": "being probed"}.get(state, state)
 
 
 def send(office: Office, relay: Relay, source: deque[Parcel], outbox: Outbox) -> Sequence[Parcel]:
@@ -131,7 +134,7 @@ def send(office: Office, relay: Relay, source: deque[Parcel], outbox: Outbox) ->
     no_place = next((lane.no_place for lane in lanes if lane.no_place), None)
     if no_place:
         for parcel in source:
-            outbox.finish(parcel.claim, settlement.wait(parcel.claim, no_place.ms, no_place.why))
+            outbox.finish(parcel.claim, parcel.put_off(no_place))
         source.clear()
     return list(source)
 

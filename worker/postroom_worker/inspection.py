@@ -31,16 +31,17 @@ def relays(state: Any) -> list[dict[str, Any]]:
 
 @inspect_command()
 def breakers(state: Any) -> list[dict[str, Any]]:
-    """How each relay stands with all workers together: whether it is left alone, for how long, and why."""
+    """How each relay stands with all workers together: whether it is left alone, or suspended, how long, and why."""
     found = []
     for name, breaker in office().breakers.items():
         standing = breaker.look(may_probe=False)
+        suspended = office().orders.relay_wait(breaker.relay)
         found.append(
             {
                 "relay": name,
-                "state": standing.state,
-                "left_ms": standing.left_ms,
-                "why": standing.why,
+                "state": "suspended" if suspended.ms else standing.state,
+                "left_ms": suspended.ms or standing.left_ms,
+                "why": suspended.why or standing.why,
                 "refusals": standing.refusals,
                 "sessions": standing.sessions,
                 "rates": dict(standing.rates),

@@ -13,7 +13,7 @@ from postroom.errors import LedgerUnavailable
 from postroom.ledger.transitions import Window
 from postroom.mime.stored import Stored
 from postroom_worker import program, settlement
-from postroom_worker.limits import Wait, domain_of
+from postroom_worker.limits import NO_WAIT, Wait, domain_of
 from postroom_worker.office import Office
 from postroom_worker.outbox import Outbox, until_recorded
 from postroom_worker.outcome import Answer, Hint, Outcome, Phase, Silence, outcome
@@ -82,11 +82,13 @@ class Lane:
         """Nothing is known to be wrong with these; a letter in its window is left to its lease, which knows of it."""
         for parcel in (*self._under_way.values(), *self._admitted):
             if not parcel.is_in_window:
-                self._outbox.finish(parcel.claim, settlement.wait(parcel.claim, FAULT_WAIT_MS, "a fault of ours"))
+                self._wait(parcel, Wait(FAULT_WAIT_MS, "a fault of ours"))
         self._admitted.clear()
 
     def _take(self) -> Parcel | None:
         """Return the next parcel that the relay's limits admit; None when there is none, or none may go."""
+        if self._office.orders.relay_wait(self._relay).ms:
+            self._is_over = True  # what is left looks for another relay
         while not self._admitted and not self._is_over and not is_stopping():
             some = _popped(self._source, self._at_once)
             if not some:
@@ -105,7 +107,7 @@ class Lane:
         return self._office.places.admit(self._relay, standing, [(each.left, each.is_bulk) for each in parcels])
 
     def _wait(self, parcel: Parcel, wait: Wait) -> None:
-        self._outbox.finish(parcel.claim, settlement.wait(parcel.claim, wait.ms, wait.why))
+        self._outbox.finish(parcel.claim, parcel.put_off(wait))
 
     def _send(self, *, is_fresh: bool) -> bool:
         """Send what is admitted, and more, through one session; True when the next has to be a new one."""
@@ -154,8 +156,9 @@ class Lane:
     def _submissions(self, member: str) -> Iterator[Submission]:
         """Yield what goes through the session, composed; a letter of ours that cannot be composed waits."""
         while (parcel := self._take()) is not None:
-            wait = self._no_entry(parcel, member)
-            if wait:
+            wait = self._office.orders.hold_back(parcel)
+            wait = wait if wait.ms else self._no_entry(parcel, member)
+            if wait.ms:
                 self._wait(parcel, wait)
                 continue
             try:
@@ -178,14 +181,14 @@ class Lane:
         told = self._office.redirect.fields(parcel.left)
         return together([*told, *signed(parcel.letter.octets(read), self._office.keys)])
 
-    def _no_entry(self, parcel: Parcel, member: str) -> Wait | None:
+    def _no_entry(self, parcel: Parcel, member: str) -> Wait:
         """Take a place at each recipient domain that has limits of its own; or say what to wait for."""
         if not self._relay.domains:
-            return None
+            return NO_WAIT
         domains = sorted({domain_of(each) for each in parcel.left})
         self._member = member
         waits = until_recorded(lambda: self._office.places.enter(self._relay, member, domains))
-        return next(iter(waits.values()), None)
+        return next(iter(waits.values()), NO_WAIT)
 
     def _leave_domains(self) -> None:
         if self._relay.domains and self._member:

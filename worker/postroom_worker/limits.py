@@ -31,6 +31,10 @@ class Wait:
 
     ms: int
     why: str
+    relay: str = ""
+    """The relay that it waits for, if it is one."""
+    is_suspension: bool = False
+    """An operator wants it: it does not count towards giving up."""
 
 
 NO_WAIT = Wait(0, "")
@@ -138,7 +142,11 @@ class Places:
             return []
         answers = self._ledger.relays.admit(demands, member, self._ledger.times.lease_ms, bulk=bulk)
         return [
-            Wait(min(_spread(wait_ms), self._longest_ms), f"relay {relay.name} takes no more for now ({_named(key)})")
+            Wait(
+                min(_spread(wait_ms), self._longest_ms),
+                f"relay {relay.name} takes no more for now ({_named(key)})",
+                relay.name,
+            )
             if wait_ms
             else NO_WAIT
             for wait_ms, key in answers

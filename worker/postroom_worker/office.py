@@ -14,6 +14,7 @@ from postroom_worker.backoff import Backoff
 from postroom_worker.breaker import Breaker
 from postroom_worker.lease import Leases
 from postroom_worker.limits import Places
+from postroom_worker.orders import Orders
 from postroom_worker.relay import Relay
 from postroom_worker.relay_file import read_relays
 from postroom_worker.settlement import Rules
@@ -39,6 +40,7 @@ class Office:
     places: Places
     pool: Pool
     leases: Leases
+    orders: Orders
     rules: Rules
     telemetry: Telemetry
     worker: str
@@ -54,8 +56,15 @@ class Office:
         relays = read_relays(settings)
         places = Places(ledger, int(1000 * settings.retry_max_s))
         breakers = {relay.name: Breaker(ledger, relay, settings) for relay in relays}
-        pool = Pool(Manner.of(settings), places, idle_s=settings.session_idle_s, letters=settings.session_letters)
         telemetry = Telemetry(ledger)
+        orders = Orders(ledger, int(1000 * settings.retry_max_s))
+        pool = Pool(
+            Manner.of(settings),
+            places,
+            idle_s=settings.session_idle_s,
+            letters=settings.session_letters,
+            dialogue=orders.dialogue,
+        )
 
         def tidy() -> None:
             telemetry.counts.flush()
@@ -72,6 +81,7 @@ class Office:
             places=places,
             pool=pool,
             leases=Leases(ledger, max(0.2, settings.lease_s / 4), places.keep, tidy),
+            orders=orders,
             rules=Rules(Backoff.of_letters(settings), ledger.times, settings.pauses_max),
             telemetry=telemetry,
             worker=worker,

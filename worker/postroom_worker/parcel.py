@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 
 from postroom import clock
 from postroom.envelope import Envelope
-from postroom.ledger import Claim, Recipient
+from postroom.ledger import Claim, Finish, Recipient
 from postroom.letter import Letter
 from postroom.reply import printable
 from postroom_worker import limits, settlement
+from postroom_worker.limits import Wait
 from postroom_worker.outcome import Answer, Outcome, Phase, outcome
 from postroom_worker.relay import Relay
 
@@ -81,6 +82,11 @@ class Parcel:
         }
         self.left += [path for path in self.answers if path not in decided]
         self.answers = decided
+
+    def put_off(self, wait: Wait) -> Finish:
+        """Return what the ledger records when it has to wait now; who was served in this attempt stays so."""
+        finish = settlement.wait(self.claim, wait.ms, wait.why, self.recipients())
+        return replace(finish, relay=wait.relay, prolong_ms=wait.ms if wait.is_suspension else 0)
 
     def recipients(self) -> Sequence[Recipient] | None:
         """Return the recipients as they are by now, or None when nothing was decided in this attempt."""

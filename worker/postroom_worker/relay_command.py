@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import click
 from rich.text import Text
 
-from postroom.cli import output
+from postroom.cli import output, suspend
 from postroom.cli.arguments import Span, json_option
 from postroom.cli.desk import Desk, pass_desk
-from postroom.ledger import audit
+from postroom.ledger import suspensions
 from postroom.ledger.relays import Standing
+from postroom.ledger.suspensions import Suspension
+from postroom.reply import printable
 from postroom_worker.relay import Relay
 from postroom_worker.relay_file import read_relays
+from postroom_worker.smtp.dialogue import Dialogue
 from postroom_worker.smtp.session import Manner, Session
 from postroom_worker.smtp.wire import SessionFailed
 
-_STYLES = {"closed": "green", "open": "bold red", "half-open": "yellow", "paused": "bold magenta"}
+_STYLES = {"closed": "green", "open": "bold red", "half-open": "yellow", "suspended": "bold magenta"}
 _WORDS = {
     "closed": "serves",
     "open": "is left alone",
     "half-open": "is probed by the next letter",
-    "paused": "is paused",
+    "suspended": "is suspended",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A relay, and how it stands for an operator: what is suspended may serve, or not."""
+
+    relay: Relay
+    standing: Standing
+    state: str
+    left_ms: int
+    why: str
 
 
 @click.group(invoke_without_command=True)
@@ -39,19 +55,20 @@ def relay(context: click.Context) -> None:
 @pass_desk
 def show(desk: Desk, as_json: bool = False) -> None:
     """Show how each relay stands: whether it serves, since when not and why, its sessions, and what it asked for."""
-    found = [(each, _standing(desk, each)) for each in read_relays(desk.postroom.settings)]
+    found = _seen(desk)
     if as_json:
-        for each, standing in found:
-            output.print_json(_as_data(each, standing))
+        for each in found:
+            output.print_json(_as_data(each))
         return
     table = output.columns("relay", "where", "state", "sessions", "why")
-    for each, standing in found:
+    for each in found:
+        of = each.relay
         table.add_row(
-            each.name,
-            each.program[0] if each.program else f"{each.host}:{each.port}",
-            Text(_WORDS[standing.state] + _left(standing), _STYLES[standing.state]),
-            str(standing.sessions),
-            output.data("; ".join(filter(None, [standing.why, *_rates(standing)]))),
+            of.name,
+            of.program[0] if of.program else f"{of.host}:{of.port}",
+            Text(_WORDS[each.state] + _left(each), _STYLES[each.state]),
+            str(each.standing.sessions),
+            output.data("; ".join(filter(None, [each.why, *_rates(each.standing)]))),
         )
     output.console().print(table)
 
@@ -62,13 +79,8 @@ def show(desk: Desk, as_json: bool = False) -> None:
 @click.option("--for", "for_ms", type=Span(), help="For how long, such as 30m; by default until resumed.")
 @pass_desk
 def pause(desk: Desk, name: str, reason: str, for_ms: int | None) -> None:
-    """Leave a relay alone: its letters wait, or go to another, and lose no attempt."""
-    chosen = _chosen(desk, name)
-    entry = audit.Entry(act="pause relay", by=desk.by, why=reason, letters=name, number=0)
-    audit.begin(desk.ledger, entry)
-    desk.ledger.relays.pause(chosen.name, desk.by, reason or f"paused by {desk.by}", for_ms or 0)
-    audit.end(desk.ledger, entry, done=0, failed=0)
-    output.note(f"relay {name} is left alone{f' for {output.span(for_ms / 1000)}' if for_ms else ' until resumed'}")
+    """Leave a relay alone, as `postroom suspend --relay` does: its letters wait, or go to another, at no cost."""
+    suspend.begin(desk, [_suspension(desk, name, reason)], for_ms or 0)
 
 
 @relay.command()
@@ -77,28 +89,34 @@ def pause(desk: Desk, name: str, reason: str, for_ms: int | None) -> None:
 @pass_desk
 def resume(desk: Desk, name: str, reason: str) -> None:
     """Use a relay again, and forget that it was down, refused us, or asked for less."""
-    chosen = _chosen(desk, name)
-    entry = audit.Entry(act="resume relay", by=desk.by, why=reason, letters=name, number=0)
-    audit.begin(desk.ledger, entry)
-    desk.ledger.relays.resume(chosen.name)
-    audit.end(desk.ledger, entry, done=0, failed=0)
-    output.note(f"relay {name} is used again")
+    suspend.end(desk, [_suspension(desk, name, reason)], reason)
 
 
 @relay.command()
 @click.argument("name")
+@click.option("--trace", "is_traced", is_flag=True, help="Show what is said, but for the credentials.")
 @pass_desk
-def test(desk: Desk, name: str) -> None:
+def test(desk: Desk, name: str, is_traced: bool) -> None:
     """Begin a session with a relay, TLS and credentials and all, send nothing, and say what it offers."""
     chosen = _chosen(desk, name)
     if chosen.program:
         raise click.UsageError(f"relay {name} is a program: there is no session to begin")
     try:
-        with Session(chosen, Manner.of(desk.postroom.settings)) as session:
+        dialogue = Dialogue(_print_lines, has_addresses=True) if is_traced else None
+        with Session(chosen, Manner.of(desk.postroom.settings), dialogue) as session:
             offers = " ".join(sorted(session.features)).upper()
     except SessionFailed as failed:
         raise click.ClickException(f"relay {name} does not let us in: {failed.answer}") from None
     output.note(f"relay {name} lets us in, and offers {offers or 'no extensions'}")
+
+
+def _print_lines(lines: Sequence[str]) -> None:
+    for line in lines:
+        click.echo(line)
+
+
+def _suspension(desk: Desk, name: str, reason: str) -> Suspension:
+    return Suspension(kind="relay", name=_chosen(desk, name).name, by=desk.by, why=printable(reason))
 
 
 def _chosen(desk: Desk, name: str) -> Relay:
@@ -109,12 +127,23 @@ def _chosen(desk: Desk, name: str) -> Relay:
     raise click.BadParameter(f"there is none named {name!r}; there are {', '.join(each.name for each in relays)}")
 
 
-def _standing(desk: Desk, of: Relay) -> Standing:
-    return desk.ledger.relays.knock(of.name, "", 0, max(1, int(1000 * desk.postroom.settings.slow_s)))
+def _seen(desk: Desk) -> list[_Seen]:
+    waiting, now_ms = suspensions.current(desk.ledger)
+    suspended = {each.name: each for each in waiting if each.kind == "relay"}
+    rise_ms = max(1, int(1000 * desk.postroom.settings.slow_s))
+    found = []
+    for each in read_relays(desk.postroom.settings):
+        standing = desk.ledger.relays.standing(each.name, rise_ms)
+        if suspension := suspended.get(each.name):
+            left_ms = max(0, suspension.until_ms - now_ms)
+            found.append(_Seen(each, standing, "suspended", left_ms, suspension.why or f"by {suspension.by}"))
+        else:
+            found.append(_Seen(each, standing, standing.state, standing.left_ms, standing.why))
+    return found
 
 
-def _left(standing: Standing) -> str:
-    return f" for {output.span(standing.left_ms / 1000)}" if standing.left_ms > 0 else ""
+def _left(seen: _Seen) -> str:
+    return f" for {output.span(seen.left_ms / 1000)}" if seen.left_ms > 0 else ""
 
 
 def _rates(standing: Standing) -> list[str]:
@@ -124,15 +153,16 @@ def _rates(standing: Standing) -> list[str]:
     ]
 
 
-def _as_data(of: Relay, standing: Standing) -> dict[str, Any]:
+def _as_data(seen: _Seen) -> dict[str, Any]:
+    of, standing = seen.relay, seen.standing
     return {
         "relay": of.name,
         "host": of.host,
         "port": of.port,
         "program": list(of.program),
-        "state": standing.state,
-        "left_ms": standing.left_ms,
-        "why": standing.why,
+        "state": seen.state,
+        "left_ms": seen.left_ms,
+        "why": seen.why,
         "trips": standing.trips,
         "refusals": standing.refusals,
         "sessions": standing.sessions,

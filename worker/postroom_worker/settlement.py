@@ -84,6 +84,7 @@ def settle(
         pauses=pauses,
         reason=reason,
         event=_event(attempt, recipients, attempts, state, wait_ms, reason),
+        relay=attempt.relay,
     )
 
 
@@ -95,9 +96,17 @@ def expire(claim: Claim, rules: Rules, why: str) -> Finish:
     return _unattempted(claim, state, rules.times.wait_ms(state), event, recipients, why)
 
 
-def wait(claim: Claim, wait_ms: int, why: str) -> Finish:
-    """Return what the ledger records when nothing could be tried, through no fault of the letter."""
-    return _unattempted(claim, LetterState.DEFERRED, wait_ms, {"event": "waits", "why": why, "wait_ms": wait_ms})
+def wait(claim: Claim, wait_ms: int, why: str, recipients: Sequence[Recipient] | None = None) -> Finish:
+    """Return what the ledger records when nothing, or nothing further, could be tried, through no fault of the letter.
+
+    Args:
+        claim: the letter as it was claimed.
+        wait_ms: until it is looked at again.
+        why: what it waits for.
+        recipients: as they are by now, if somebody was served before.
+    """
+    event: dict[str, object] = {"event": "waits", "why": why, "wait_ms": wait_ms}
+    return _unattempted(claim, LetterState.DEFERRED, wait_ms, event, recipients, why)
 
 
 def hold(claim: Claim, why: str) -> Finish:

@@ -20,6 +20,7 @@ from postroom.ledger.workers import sign_in, sign_out
 from postroom.settings import Settings, process_settings
 from postroom.states import LetterState
 from postroom.version import __version__
+from postroom_worker.relay_file import read_relays
 
 log = logging.getLogger("postroom")
 
@@ -47,7 +48,8 @@ class Timer(bootsteps.StartStopStep):
         settings = process_settings()
         ledger, bells = open_ledger(settings), Bells.of(settings)
         early_ms = ledger.times.bell_ms - ledger.times.bell_ms // _LOST_BELL_PART
-        arguments = (ledger, bells, early_ms, longest_waits_ms(settings), parent.hostname)
+        relays = [each.name for each in read_relays(settings)]
+        arguments = (ledger, bells, early_ms, longest_waits_ms(settings), parent.hostname, relays)
         self._entry = parent.timer.call_repeatedly(settings.timer_s, tick, arguments)
 
     def stop(self, parent: Any) -> None:
@@ -73,7 +75,14 @@ def longest_waits_ms(settings: Settings) -> dict[LetterState, int]:
     return {state: int(1000 * wait_s) for state, wait_s in waits_s.items()}
 
 
-def tick(ledger: Ledger, bells: Bells, early_ms: int, longest_ms: Mapping[LetterState, int], name: str) -> None:
+def tick(
+    ledger: Ledger,
+    bells: Bells,
+    early_ms: int,
+    longest_ms: Mapping[LetterState, int],
+    name: str,
+    relays: Sequence[str] = (),
+) -> None:
     """Look once. Never raises: what cannot be done now is done at the next look, by this worker or another.
 
     Args:
@@ -83,9 +92,10 @@ def tick(ledger: Ledger, bells: Bells, early_ms: int, longest_ms: Mapping[Letter
             was lost.
         longest_ms: what `longest_waits_ms` gives.
         name: this worker's.
+        relays: the names of its relays.
     """
     try:
-        sign_in(ledger, name, __version__)
+        sign_in(ledger, name, __version__, relays)
         is_idle = bells.are_all_rung()
         _ring(ledger, bells, ledger.release_due(_RELEASED_AT_ONCE, early_ms if is_idle else 0))
         ledger.forget_due(_FORGOTTEN_AT_ONCE)

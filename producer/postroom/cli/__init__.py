@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from postroom.cli import act, audit, doctor, explain, look, send, show, stats, tail, watch
+from postroom.cli import act, audit, doctor, explain, look, send, show, stats, suspend, tail, trace, watch
 from postroom.cli.desk import Desk
 from postroom.cli.elsewhere import Elsewhere
 from postroom.errors import LedgerUnavailable, PostroomError
@@ -66,6 +66,8 @@ for _command in (
     watch.watch,
     tail.tail,
     *act.COMMANDS,
+    *suspend.COMMANDS,
+    trace.trace,
     audit.audit,
     doctor.doctor,
 ):

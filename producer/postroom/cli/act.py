@@ -10,8 +10,9 @@ is accepted after it was counted is left alone.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from typing import Any, Protocol
 
@@ -24,6 +25,7 @@ from postroom.cli.arguments import LetterId, json_option
 from postroom.cli.choice import Choice, counted
 from postroom.cli.desk import Desk, pass_desk
 from postroom.cli.filters import filters
+from postroom.cli.known_relay import known_relay
 from postroom.cli.look import letters_view
 from postroom.errors import TooLate, UnknownLetter
 from postroom.ledger import Bell, Ledger, audit
@@ -62,6 +64,8 @@ class Act:
     """What the letters then are: read after "12 letters"."""
     is_final: bool = False
     """It cannot be undone."""
+    through: Callable[[str], Operation] | None = None
+    """The same operation through the relay of this name, where that can be chosen."""
 
 
 ACTS = (
@@ -72,6 +76,7 @@ ACTS = (
         "Send letters again, to those who did not get them.\n\nThey go out now; nobody who has one gets it twice.",
         "sent again, now, to those who did not get them",
         "retried",
+        through=lambda relay: partial(operate.retry, relay=relay),
     ),
     Act(
         "flush",
@@ -135,9 +140,10 @@ def command(act: Act) -> click.Command:
     def run(
         desk: Desk, /, ids: tuple[str, ...], yes: bool, dry_run: bool, reason: str, as_json: bool, **options: Any
     ) -> None:
+        doing = _rerouted(act, desk, options.pop("via", None))
         choice = Choice.of(ids, options, act.states)
         if dry_run:
-            _rehearse(desk.ledger, act, choice, as_json=as_json)
+            _rehearse(desk.ledger, doing, choice, as_json=as_json)
             return
         asked_ms = desk.ledger.now_ms()
         with output.console(stderr=True).status("counting"):
@@ -146,13 +152,13 @@ def command(act: Act) -> click.Command:
             output.note(f"there are no {choice.in_words()}: nothing to do")
             return
         if choice.query or act.is_final:
-            output.note(f"{counted(numbers)} will be {act.will_be}")
+            output.note(f"{counted(numbers)} will be {doing.will_be}")
             if not yes:
-                _ask()
+                ask()
         entry = audit.Entry(
             act=act.name, by=desk.by, why=printable(reason), letters=choice.in_words(), number=numbers.total()
         )
-        _do(desk, act, choice.letters(desk.ledger, asked_ms), entry, as_json=as_json)
+        _do(desk, doing, choice.letters(desk.ledger, asked_ms), entry, as_json=as_json)
 
     params = [
         click.Argument(["ids"], nargs=-1, metavar="[ID]...", type=LetterId()),
@@ -162,10 +168,22 @@ def command(act: Act) -> click.Command:
             ["--reason"], default="", metavar="TEXT", help="Why: for each letter's history and the audit list."
         ),
     ]
-    return json_option(filters(act.states)(click.Command(act.name, callback=run, params=params, help=act.help)))
+    if act.through:
+        params.append(click.Option(["--relay", "via"], metavar="NAME", help="Send them through this relay."))
+    return json_option(
+        filters(act.states, by_relay=act.through is None)(
+            click.Command(act.name, callback=run, params=params, help=act.help)
+        )
+    )
 
 
-def _ask() -> None:
+def _rerouted(act: Act, desk: Desk, relay: str | None) -> Act:
+    if not relay or act.through is None:
+        return act
+    return replace(act, operation=act.through(known_relay(desk, relay)), will_be=f"{act.will_be}, through {relay}")
+
+
+def ask() -> None:
     """Ask whether to go on.
 
     Raises:

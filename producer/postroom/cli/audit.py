@@ -49,6 +49,8 @@ def audit(desk: Desk, limit: int, as_json: bool) -> None:
 
 def _outcome(audited: Audited) -> Text:
     number = f"{audited.entry.number:,}"
+    if audited.end and not audited.entry.number:  # nobody knew how many it would be
+        return Text(f"{audited.end.done:,}" if audited.end.done else "")
     if audited.end is None:
         return Text(f"{number}, unfinished", "yellow")
     if audited.end.failed or audited.end.done != audited.entry.number:

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from postroom.cli.output import span
 from postroom.finding import Finding, bad, ok, warn
 from postroom.ledger.health import Backlog, RedisFacts
+from postroom.ledger.relays import Standing
+from postroom.ledger.suspensions import Suspension
 from postroom.ledger.workers import Worker
 
 _OLDEST = (6, 2)
@@ -121,6 +123,27 @@ def of_backlog(backlog: Backlog) -> Iterator[Finding]:
             f"the first letter of the queue has waited for {since}",
             "if workers are at work there are too few of them: start more, or raise --concurrency",
         )
+
+
+def of_suspensions(found: Sequence[Suspension], now_ms: int) -> Iterator[Finding]:
+    """Yield what operators let wait, lest somebody forgot it."""
+    for each in found:
+        still = f" for {span((each.until_ms - now_ms) / 1000)} more" if each.until_ms else ""
+        since = span((now_ms - each.at_ms) / 1000)
+        remedy = f"if that is over: postroom resume --{each.kind} {each.name}"
+        yield warn("suspended", f"{each}; since {since}{still}", remedy)
+
+
+def of_relays(standings: Mapping[str, Standing]) -> Iterator[Finding]:
+    """Yield which relays the workers leave alone."""
+    for name, standing in sorted(standings.items()):
+        if standing.state == "open":
+            left = span(standing.left_ms / 1000)
+            yield bad(
+                "relay",
+                f"{name} is left alone by all workers for {left} more: {standing.why}",
+                f"mend it, then postroom resume --relay {name}; or send through another: postroom retry --relay",
+            )
 
 
 def of_workers(found: Sequence[Worker], version: str) -> Iterator[Finding]:

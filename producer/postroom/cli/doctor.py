@@ -21,7 +21,8 @@ from postroom.errors import LedgerUnavailable
 from postroom.finding import Finding, Level, bad, ok, warn
 from postroom.ledger.events import latest, read_on
 from postroom.ledger.health import backlog, redis_facts
-from postroom.ledger.workers import is_probe_answered, workers
+from postroom.ledger.suspensions import current
+from postroom.ledger.workers import is_probe_answered, relays, workers
 from postroom.reply import printable
 from postroom.settings import Settings
 from postroom.version import __version__
@@ -39,7 +40,7 @@ _MARKS = {Level.OK: ("✓", "green"), Level.WARN: ("!", "yellow"), Level.BAD: ("
 def doctor(desk: Desk, /, timeout_s: float, as_json: bool) -> None:
     """Examine the installation; tell what to mend, and how.
 
-    Redis, the broker, the workers, the clock, the signing keys.
+    Redis, the broker, the workers, the clock, what is suspended, the relays and their certificates, the signing keys.
 
     A task is put on each queue, to see that it is done: that a worker answers does not mean that it works. What can be
     examined only with the packages and the settings of a worker is examined where they are. The exit status is 1 when
@@ -74,6 +75,8 @@ def _findings(desk: Desk, timeout_s: float) -> Iterator[Finding]:
                 yield replace(finding, what=f"{facts.node}: {finding.what}") if facts.node else finding
         yield from diagnosis.of_workers(workers(desk.ledger), __version__)
         yield from diagnosis.of_backlog(backlog(desk.ledger))
+        yield from diagnosis.of_suspensions(*current(desk.ledger))
+        yield from diagnosis.of_relays({name: desk.ledger.relays.standing(name) for name in relays(desk.ledger)})
         yield from _work(desk, timeout_s)
     except LedgerUnavailable as error:
         yield bad("redis", printable(str(error)), "is it running, and is POSTROOM_REDIS_URL right?")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import click
 
@@ -11,9 +11,13 @@ from postroom.cli import output
 from postroom.cli.arguments import LetterId, json_option
 from postroom.cli.desk import Desk, pass_desk
 from postroom.cli.look import last_word
+from postroom.kept_letter import kept_letter
 from postroom.ledger import LetterStatus
-from postroom.ledger.views import Circumstances, circumstances, status
-from postroom.ledger.workers import workers
+from postroom.ledger.availability import available
+from postroom.ledger.relays import Standing
+from postroom.ledger.suspensions import Suspension, current
+from postroom.ledger.views import Circumstances, circumstances, letter_json, status
+from postroom.ledger.workers import relays, workers
 from postroom.states import LETTER_STATES, LetterState
 
 
@@ -26,6 +30,12 @@ class Seen:
     workers: int
     """How many are here."""
     now_ms: int
+    suspensions: Sequence[Suspension] = ()
+    """Those that it meets."""
+    chosen_relay: str = ""
+    """The one that an operator, or the letter itself, wants it to go through."""
+    standings: Mapping[str, Standing] = field(default_factory=dict)
+    """How the relays stand that it may go through, by name."""
 
     @property
     def open(self) -> str:
@@ -47,7 +57,10 @@ class Seen:
 
 
 Explanation = Mapping[str, str]
-"""Sentences by what they tell: ``state``, ``why``, ``waits for``, ``next``, ``at last``, ``you may``."""
+"""Sentences by what they tell: ``state``, ``why`` or ``before``, ``suspended``, ``relay``, ``waits for``, ``next``,
+``at last``, ``you may``."""
+_NAMES = dict.fromkeys((LetterState.SCHEDULED, LetterState.QUEUED, LetterState.SENDING), "before")
+"""What was said last is no reason for these states."""
 
 
 @click.command()
@@ -56,13 +69,7 @@ Explanation = Mapping[str, str]
 @pass_desk
 def explain(desk: Desk, /, letter_id: str, as_json: bool) -> None:
     """Explain what a letter waits for, why, and what happens next."""
-    seen = Seen(
-        letter=status(desk.ledger, letter_id),
-        about=circumstances(desk.ledger, letter_id),
-        workers=sum(each.is_here for each in workers(desk.ledger)),
-        now_ms=desk.ledger.now_ms(),
-    )
-    found = explanation(seen)
+    found = explanation(_seen(desk, letter_id))
     if as_json:
         output.print_json({"id": letter_id, **found})
         return
@@ -72,15 +79,79 @@ def explain(desk: Desk, /, letter_id: str, as_json: bool) -> None:
     output.console().print(table)
 
 
+def _seen(desk: Desk, letter_id: str) -> Seen:
+    letter, about = status(desk.ledger, letter_id), circumstances(desk.ledger, letter_id)
+    suspended, now_ms = current(desk.ledger)
+    chosen = about.via or _named_relay(desk, letter_id)
+    names = [chosen] if chosen else relays(desk.ledger) or {letter.relay} - {""}
+    return Seen(
+        letter=letter,
+        about=about,
+        workers=sum(each.is_here for each in workers(desk.ledger)),
+        now_ms=now_ms,
+        suspensions=[each for each in suspended if _meets(letter, each, names)],
+        chosen_relay=chosen,
+        standings={name: desk.ledger.relays.standing(name) for name in sorted(names)},
+    )
+
+
+def _named_relay(desk: Desk, letter_id: str) -> str:
+    """The relay that the letter names, if its content is still there and can be read."""
+    kept = letter_json(desk.ledger, letter_id)
+    if kept is None:
+        return ""
+    try:
+        with available():
+            return kept_letter(kept, lambda stored: desk.ledger.contents.read(stored.sha256)).relay or ""
+    except ValueError:
+        return ""
+
+
+def _meets(letter: LetterStatus, suspension: Suspension, names: Collection[str]) -> bool:
+    if suspension.kind == "tag":
+        return suspension.name in letter.tags
+    if suspension.kind == "relay":
+        return suspension.name in names
+    left = [address for address, each in letter.recipients.items() if each.state.is_open]
+    return any(address.rpartition("@")[2].lower() == suspension.name for address in left)
+
+
 def explanation(seen: Seen) -> Explanation:
     """Return why a letter is where it is, and what happens next."""
     letter = seen.letter
     said = last_word(letter)
     return {
         "state": f"{letter.state}: {LETTER_STATES[letter.state].replace('`', '')}",
-        **({"why": said} if said and letter.state is not LetterState.SENT else {}),
+        **({_NAMES.get(letter.state, "why"): said} if said and letter.state is not LetterState.SENT else {}),
+        **(_on_the_way(seen) if not letter.state.is_settled else {}),
         **_OF[letter.state](seen),
     }
+
+
+def _on_the_way(seen: Seen) -> Explanation:
+    """What stands in its way: suspensions, and relays that do not serve, or take less."""
+    suspended = [
+        f"{each}; {f'ends {seen.when(each.until_ms)}' if each.until_ms else 'until it is resumed'}: "
+        f"postroom resume --{each.kind} {each.name}"
+        for each in seen.suspensions
+    ]
+    through = seen.chosen_relay or seen.letter.relay
+    told = [f"it goes through {seen.chosen_relay}"] if seen.chosen_relay else []
+    told += [f"it was last tried, or waited, at {through}"] if through and not seen.chosen_relay else []
+    told += [f"{name} {_standing(each)}" for name, each in seen.standings.items()]
+    return {
+        **({"suspended": "\n".join(suspended)} if suspended else {}),
+        **({"relay": "; ".join(told)} if told else {}),
+    }
+
+
+def _standing(standing: Standing) -> str:
+    state = {
+        "open": f"is left alone for {output.span(standing.left_ms / 1000)} more: {standing.why}",
+        "half-open": f"was down, and is probed by the next letter: {standing.why}",
+    }.get(standing.state, f"serves, {output.count(standing.sessions, 'session')}")
+    rates = [f"{rate:.1f} letters/s{f' at {domain}' if domain else ''}" for domain, rate in standing.rates.items()]
+    return f"{state}; slowed to {', '.join(rates)}" if rates else state
 
 
 def _scheduled(seen: Seen) -> Explanation:
@@ -112,12 +183,19 @@ def _sending(seen: Seen) -> Explanation:
 
 
 def _deferred(seen: Seen) -> Explanation:
+    due = seen.when(seen.about.due_ms)
+    waits_for = f"its next attempt, {due}"
+    if seen.letter.reason:
+        waits_for = f"the end of that; it is looked at again {due}"
+    then = f"it is tried for {seen.open}: attempt {seen.letter.attempts + 1}"
+    if any(each.kind != "relay" and not each.is_over(seen.about.due_ms) for each in seen.suspensions):
+        then = "it waits on, unless that was resumed; when it is, it goes out at once"
     return {
-        "waits for": f"its next attempt, {seen.when(seen.about.due_ms)}",
-        "next": f"a worker puts it on the queue {seen.about.queue} then, and it is tried for {seen.open}: "
-        f"attempt {seen.letter.attempts + 1}",
+        "waits for": waits_for,
+        "next": f"a worker puts it on the queue {seen.about.queue} then, and {then}",
         "at last": _end(seen),
-        "you may": "flush it (try it now), hold it, cancel it, expire it (give it up now)",
+        "you may": ("" if seen.suspensions else "flush it (try it now), ")
+        + "hold it, cancel it, expire it (give it up now)",
     }
 
 

@@ -17,11 +17,12 @@ T = TypeVar("T", bound=Callable[..., Any] | click.Command)
 _SINCE = "Only what was accepted since then: 2h, 3d, 2026-11-30."
 
 
-def filters(states: Collection[LetterState]) -> Callable[[T], T]:
+def filters(states: Collection[LetterState], *, by_relay: bool = True) -> Callable[[T], T]:
     """Return the decorator that gives a command these options; `query` reads them.
 
     Args:
         states: those that letters can be in for it; where it is one, it goes without saying.
+        by_relay: whether `--relay` is one of them; else it has another meaning, and there is `--last-relay` only.
     """
     names = click.Choice(sorted(state.value for state in states))
     options = [
@@ -31,6 +32,13 @@ def filters(states: Collection[LetterState]) -> Callable[[T], T]:
         ),
         click.option("--recipient", metavar="WHO", help="Only to this address, or to anybody at this domain."),
         click.option("--code", type=ReplyCode(), help="Only if this was replied last: 451, 4xx, 4.7.1, 5.1.x."),
+        click.option(
+            *(("--relay",) if by_relay else ()),
+            "--last-relay",
+            "relay",
+            metavar="NAME",
+            help="Only what was last tried, or has to wait, at this relay.",
+        ),
         click.option("--since", "since_ms", metavar="WHEN", type=Moment(), help=_SINCE),
         click.option(
             "--before", "before_ms", metavar="WHEN", type=Moment(), help="Only what was accepted before then."
@@ -66,6 +74,7 @@ def in_words(asked: Query) -> str:
     found += [f"tag {' or '.join(asked.tags)}"] if asked.tags else []
     found += [f"recipient {asked.recipient}"] if asked.recipient else []
     found += [f"code {asked.code}"] if asked.code else []
+    found += [f"relay {asked.relay}"] if asked.relay else []
     found += [f"since {output.moment(asked.since_ms / 1000)}"] if asked.since_ms else []
     found += [f"before {output.moment(asked.before_ms / 1000)}"] if asked.before_ms else []
     return ", ".join(found)

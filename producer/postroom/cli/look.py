@@ -38,6 +38,10 @@ TELL = {
 """What the letters in a state do, or did; those first that may need somebody."""
 
 
+REASONED = frozenset({LetterState.HELD, LetterState.REJECTED, LetterState.DEFERRED})
+"""In these states a letter's reason, if it has one, is newer than the replies."""
+
+
 @click.command("list")
 @filters(tuple(LetterState))
 @click.option("--limit", default=_LIMIT, show_default=True, type=click.IntRange(0), help="How many; 0 for all.")
@@ -122,8 +126,8 @@ def _letter(status: LetterStatus) -> Text:
 
 
 def last_word(status: LetterStatus) -> str:
-    """Return what was last said about a letter: why it is held or rejected; else the reply that matters most."""
-    if status.state in (LetterState.HELD, LetterState.REJECTED) and status.reason:
+    """Return what was last said about a letter: why it is held, waits or was rejected; else the reply that matters."""
+    if status.state in REASONED and status.reason:
         return status.reason
     replies = [(each.state is RecipientState.ACCEPTED, each.reply) for each in status.recipients.values() if each.reply]
     worst = min(replies, key=lambda each: each[0], default=(True, ""))

@@ -41,7 +41,7 @@ _TROUBLED = (LetterState.DEFERRED, LetterState.HELD, LetterState.FAILED, LetterS
 def stats(desk: Desk, /, shape: bool, everything: bool, top: int, as_json: bool, **options: Any) -> None:
     """Count letters, and tell why they wait or failed.
 
-    By state, by what was said last, by reply code, by recipient domain.
+    By state, by what was said last, by relay, by reply code, by recipient domain.
 
     How many are in each state is known at once. What is said about them is counted in a sample of those that wait, are
     held or failed; with --all, or a filter other than --state, in all of them, tens of thousands a second.
@@ -75,6 +75,7 @@ def _json(tally: Tally, numbers: Mapping[LetterState, int], top: int) -> dict[st
             {"state": state, "reason": reason, "letters": number}
             for (state, reason), number in tally.reasons.most_common(top)
         ],
+        "relays": [{"relay": relay, "letters": number} for relay, number in tally.relays.most_common(top)],
         "codes": [{"code": code, "recipients": number} for code, number in tally.codes.most_common(top)],
         "domains": [{"domain": domain, "recipients": number} for domain, number in tally.domains.most_common(top)],
     }
@@ -99,6 +100,8 @@ def _view(tally: Tally, numbers: Mapping[LetterState, int], top: int) -> Group:
     parts: list[RenderableType] = [_states(numbers)]
     if tally.reasons:
         parts += [Text(""), _reasons(tally, top)]
+    if tally.relays:
+        parts += [Text(""), _ranking("relay", tally.relays, top, "letters")]
     if tally.codes:
         parts += [Text(""), _ranking("reply code", tally.codes, top)]
     if tally.domains:
@@ -121,8 +124,8 @@ def _reasons(tally: Tally, top: int) -> Table:
     return table
 
 
-def _ranking(what: str, numbers: Counter[str], top: int) -> Table:
-    table = _numbered("not served", what)
+def _ranking(what: str, numbers: Counter[str], top: int, of: str = "not served") -> Table:
+    table = _numbered(of, what)
     for name, number in numbers.most_common(top):
         table.add_row(f"{number:,}", output.data(name))
     return table

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from postroom.cli.look import REASONED
 from postroom.ledger import LetterStatus, RecipientStatus
 from postroom.ledger.query import codes
 from postroom.reply import printable, without_addresses
@@ -28,6 +29,8 @@ class Tally:
     letters: Counter[LetterState] = field(default_factory=Counter)
     reasons: Counter[tuple[LetterState, str]] = field(default_factory=Counter)
     """Letters, by state and what was said about somebody who did not get it."""
+    relays: Counter[str] = field(default_factory=Counter)
+    """Letters, by the relay that they were last tried through, or have to wait for."""
     codes: Counter[str] = field(default_factory=Counter)
     """Recipients that did not get it, by reply code and enhanced status code."""
     domains: Counter[str] = field(default_factory=Counter)
@@ -44,6 +47,7 @@ class Tally:
         """
         for letter in letters:
             self.letters[letter.state] += 1
+            self.relays.update(filter(None, [letter.relay]))
             left = {who: each for who, each in letter.recipients.items() if each.state is not RecipientState.ACCEPTED}
             age = _place((now_s - letter.accepted_at) / 60)
             for domain, number in Counter(who.rpartition("@")[2].lower() for who in left).items():
@@ -54,7 +58,7 @@ class Tally:
 
 
 def _reasons(letter: LetterStatus, left: Iterable[RecipientStatus]) -> set[str]:
-    if letter.state in (LetterState.HELD, LetterState.REJECTED) and letter.reason:
+    if letter.state in REASONED and letter.reason:
         return {in_words(letter.reason)}
     return {in_words(each.reply) for each in left if each.reply} or {in_words(letter.reason or "not tried yet")}
 

@@ -31,6 +31,7 @@ _WORDS = {
     "held": "held",
     "released": "released",
     "purged": "purged",
+    "resumed": "resumed",
 }
 
 
@@ -62,6 +63,7 @@ def in_a_line(event: Event) -> Text:
 
 def _what(event: Event) -> Text:
     by = f" by {event['by']}" if event.get("by") else ""
+    by += f", through {event['relay']}" if event.get("relay") else ""
     why = f": {event['why']}" if event.get("why") else ""
     kind = str(event["event"])
     what = output.data(_WORDS.get(kind, kind))

@@ -22,8 +22,9 @@ from postroom.cli.tail import line
 from postroom.ledger import Ledger
 from postroom.ledger.events import Event, latest
 from postroom.ledger.health import Backlog, backlog
+from postroom.ledger.suspensions import Suspension, current
 from postroom.ledger.views import counts
-from postroom.ledger.workers import Worker, workers
+from postroom.ledger.workers import Worker, relays, workers
 from postroom.states import LetterState
 
 _EVENTS = 10
@@ -38,6 +39,9 @@ class Look:
     states: Mapping[LetterState, int]
     backlog: Backlog
     workers: tuple[Worker, ...]
+    suspensions: tuple[Suspension, ...]
+    relays_down: Mapping[str, str]
+    """The relays that the workers leave alone, and why."""
     events: tuple[Event, ...]
 
 
@@ -70,11 +74,18 @@ def _looks(ledger: Ledger, interval_s: float, times: int) -> Iterator[Look]:
             states=counts(ledger),
             backlog=backlog(ledger),
             workers=tuple(workers(ledger)),
+            suspensions=tuple(current(ledger)[0]),
+            relays_down=_relays_down(ledger),
             events=tuple(latest(ledger, _EVENTS)[0]),
         )
         if number == times:
             return
         clock.pause(interval_s)
+
+
+def _relays_down(ledger: Ledger) -> dict[str, str]:
+    standings = {name: ledger.relays.standing(name) for name in sorted(relays(ledger))}
+    return {name: standing.why for name, standing in standings.items() if standing.state == "open"}
 
 
 def screen_view(now: Look, before: Look | None) -> Group:
@@ -99,6 +110,10 @@ def _facts(now: Look) -> Table:
     )
     facts.add_row("Longest in queue", _waited(now.backlog.longest_queued_ms))
     facts.add_row("Longest overdue", _waited(now.backlog.longest_due_ms))
+    for name, why in now.relays_down.items():
+        facts.add_row("Relay down", output.data(f"{name}: {why}", "bold red"))
+    for each in now.suspensions:
+        facts.add_row("Suspended", output.data(str(each), "yellow"))
     return facts
 
 

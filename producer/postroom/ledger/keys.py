@@ -73,10 +73,6 @@ class Keys:
         """Why and until when a relay is left alone, how many times in a row, and who probes it."""
         return self.relay(relay, "breaker")
 
-    def relay_pause(self, relay: str) -> str:
-        """Who paused a relay, and why."""
-        return self.relay(relay, "pause")
-
     def relay_slowed(self, relay: str) -> str:
         """The rates that a relay asked for less of: by recipient domain, or by nothing for all."""
         return self.relay(relay, "slowed")
@@ -101,6 +97,20 @@ class Keys:
         """The bucket of connections a second."""
         return self.relay(relay, "connections", domain)
 
+    def relay_trace(self, relay: str) -> str:
+        """The stream of what is said with a relay, while somebody traces it."""
+        return self.relay(relay, "trace")
+
+    @staticmethod
+    def suspensions() -> str:
+        """The suspensions, by what each lets wait."""
+        return "postroom:suspensions"
+
+    @staticmethod
+    def traces() -> str:
+        """The relays that somebody traces, and until when."""
+        return "postroom:traces"
+
     @staticmethod
     def audit() -> str:
         """The sorted set of what operators did, by the time."""
@@ -120,6 +130,11 @@ class Keys:
     def workers() -> str:
         """The sorted set of workers, by when each last looked at the schedule."""
         return "postroom:workers"
+
+    @staticmethod
+    def relays() -> str:
+        """The sorted set of the workers' relays, by when a worker last told of each."""
+        return "postroom:relays"
 
     @staticmethod
     def probe(nonce: str) -> str:

@@ -24,6 +24,8 @@ class Query:
     """Somebody it goes to: an address, or a domain. Case does not count."""
     code: str = ""
     """What was last said about this recipient, or about anybody: ``451``, ``4xx``, ``4.7.1`` or ``5.x.x``."""
+    relay: str = ""
+    """The relay that it was last tried through, or had to wait for."""
     since_ms: int = 0
     """Accepted then or later, in milliseconds since 1970."""
     before_ms: int = 0
@@ -32,7 +34,7 @@ class Query:
     @property
     def is_narrow(self) -> bool:
         """Whether it asks for more than the state, so that every letter has to be looked at."""
-        return bool(self.tags or self.recipient or self.code or self.since_ms or self.before_ms)
+        return bool(self.tags or self.recipient or self.code or self.relay or self.since_ms or self.before_ms)
 
     def is_met_by(self, letter: LetterStatus) -> bool:
         """Say whether a letter is one of those that are looked for."""
@@ -41,6 +43,7 @@ class Query:
             letter.state in self.states
             and self.since_ms <= accepted_ms
             and (not self.before_ms or accepted_ms < self.before_ms)
+            and self.relay in ("", letter.relay)
             and (not self.tags or not set(self.tags).isdisjoint(letter.tags))
             and (not (self.recipient or self.code) or any(self._is_about(*each) for each in letter.recipients.items()))
         )

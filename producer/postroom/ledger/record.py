@@ -82,6 +82,8 @@ class Claim:
     """When it might first be sent."""
     trace: str = ""
     """The trace that it was accepted in (`traceparent` of W3C Trace Context); empty when there is none."""
+    via: str = ""
+    """The relay that an operator sends it through; empty for the one that it names, or any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +108,14 @@ class LetterStatus:
     next_attempt_at: float | None
     """Seconds since 1970, or None when no attempt is due."""
     reason: str
-    """Why it is held, failed or rejected; empty otherwise."""
+    """Why it is held, failed or rejected, or waits without a try; empty otherwise."""
     accepted_at: float
     """Seconds since 1970."""
     subject: str
     sender: str
     tags: tuple[str, ...] = ()
+    relay: str = ""
+    """The relay that it was last tried through, or had to wait for; empty before that."""
 
 
 @dataclass(frozen=True, slots=True)

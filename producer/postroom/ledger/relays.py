@@ -1,7 +1,7 @@
 """What all workers know of a relay together: whether it is left alone, how much it takes, and who has a place there.
 
-The breaker of a relay is `closed` (it serves), `open` (it was found down, and is left alone until a time), `half-open`
-(that time is over, and one letter probes it), or `paused` (by an operator).
+The breaker of a relay is `closed` (it serves), `open` (it was found down, and is left alone until a time), or
+`half-open` (that time is over, and one letter probes it). What an operator suspends is no matter of the breaker.
 """
 
 from __future__ import annotations
@@ -10,9 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, cast
 
-import msgspec
-
-from postroom import clock
 from postroom.ledger.availability import available
 from postroom.ledger.keys import Keys
 from postroom.ledger.record import text
@@ -25,22 +22,13 @@ _SLOWEST_PER_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Pause:
-    """A relay is left alone by an operator."""
-
-    by: str
-    why: str
-    at_ms: int
-
-
-@dataclass(frozen=True, slots=True)
 class Standing:
     """How a relay stands with us."""
 
-    state: Literal["closed", "open", "half-open", "probe", "paused"]
+    state: Literal["closed", "open", "half-open", "probe"]
     """`probe`: it was down, and it is the asker's to find out whether it still is."""
     left_ms: int = 0
-    """Until it may be asked for again; less than 0 for as long as the operator wants."""
+    """Until it may be asked for again."""
     why: str = ""
     trips: int = 0
     """How many times in a row it was found down."""
@@ -96,7 +84,6 @@ class Relays:
         """
         keys = [
             self.keys.relay_breaker(relay),
-            self.keys.relay_pause(relay),
             self.keys.relay_slowed(relay),
             self.keys.relay_refusals(relay),
             self.keys.relay_sessions(relay),
@@ -105,8 +92,6 @@ class Relays:
         with available():
             answer = self.scripts.run(Call("knock", keys, [nonce, probe_ms]))
         state, left_ms, why, trips, refusals, sessions, wanted, now_ms, *slowed = map(text, answer)
-        if state == "paused":
-            why = msgspec.json.decode(why, type=Pause).why
         rates = {domain: rate_now(kept, int(now_ms), rise_ms) for domain, kept in zip(*[iter(slowed)] * 2, strict=True)}
         return Standing(
             cast("Literal['closed']", state),
@@ -118,6 +103,18 @@ class Relays:
             wanted == "1",
             {domain: rate for domain, rate in rates.items() if rate is not None},
         )
+
+    def standing(self, relay: str, rise_ms: int = 60_000) -> Standing:
+        """Return how a relay stands, for those who only look.
+
+        Args:
+            relay: its name.
+            rise_ms: in how long a slowed rate doubles.
+
+        Raises:
+            LedgerUnavailable: Redis is away.
+        """
+        return self.knock(relay, "", 0, rise_ms)
 
     def trip(self, relay: str, wait_ms: int, why: str, *, alert: bool = False) -> int:
         """Leave a relay alone; one that is left alone already is not for longer.
@@ -147,31 +144,14 @@ class Relays:
         with available():
             return bool(self.scripts.run(Call("mend", [self.keys.relay_breaker(relay)], [nonce, remember_ms])) == 1)
 
-    def pause(self, relay: str, by: str, why: str, for_ms: int = 0) -> None:
-        """Leave a relay alone because an operator says so.
-
-        Args:
-            relay: its name.
-            by: who says so.
-            why: the reason.
-            for_ms: for how long; 0 until it is resumed.
-
-        Raises:
-            LedgerUnavailable: Redis is away.
-        """
-        with available():
-            kept = msgspec.json.encode(Pause(by, why, clock.wall_ms()))
-            self.scripts.redis.set(self.keys.relay_pause(relay), kept, px=for_ms or None)
-
-    def resume(self, relay: str) -> None:
-        """Use a relay again, and forget that it was down, refused us, or asked for less.
+    def trust(self, relay: str) -> None:
+        """Forget that a relay was down, refused us, or asked for less.
 
         Raises:
             LedgerUnavailable: Redis is away.
         """
         with available():
             self.scripts.redis.delete(
-                self.keys.relay_pause(relay),
                 self.keys.relay_breaker(relay),
                 self.keys.relay_slowed(relay),
                 self.keys.relay_refusals(relay),

@@ -66,6 +66,10 @@ class Finish:
     pauses: int
     reason: str
     event: dict[str, object]
+    relay: str = ""
+    """The one that was met, if one was."""
+    prolong_ms: int = 0
+    """By how much later it is given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +303,8 @@ class Ledger:
                 done.reason,
                 "1" if done.state is LetterState.SENT else "",
                 msgspec.json.encode(done.event),
+                done.relay,
+                done.prolong_ms,
             ],
         )
 
@@ -411,6 +417,7 @@ class Ledger:
         wait_ms: int = 0,
         reason: str = "",
         anew: bool = False,
+        via: str | None = None,
     ) -> str:
         """Do an operator's act on a letter as it was seen; nothing happens if it has changed meanwhile.
 
@@ -424,6 +431,7 @@ class Ledger:
             wait_ms: the time until the next thing happens to it.
             reason: why it is in that state.
             anew: begin its account of giving up, worker deaths and uncertain attempts anew.
+            via: the relay to use from now on; empty for any, None for the one as before.
 
         Returns:
             ``done``; or the state it is in instead (the same when only its recipients have changed); or ``unknown``.
@@ -444,6 +452,7 @@ class Ledger:
                         "1" if anew else "",
                         reason,
                         msgspec.json.encode(event),
+                        "=" if via is None else via,
                     ],
                 )
             )
@@ -477,7 +486,7 @@ def _claim(letter_id: str, nonce: str, answer: list[bytes]) -> Claim | str:
     if answer[0] != b"claimed":
         return answer[0].decode()
     now_ms, fence, letter, recipients, attempts, expires_ms, give_up_ms, *rest = answer[1:]
-    uncertain, pauses, policy, contents, queue, give_up_in_ms, trace = rest
+    uncertain, pauses, policy, contents, queue, give_up_in_ms, trace, via = rest
     return Claim(
         letter_id=letter_id,
         nonce=nonce,
@@ -496,4 +505,5 @@ def _claim(letter_id: str, nonce: str, answer: list[bytes]) -> Claim | str:
         queue=text(queue),
         begins_ms=int(give_up_ms) - int(give_up_in_ms),
         trace=text(trace),
+        via=text(via),
     )

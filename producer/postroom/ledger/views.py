@@ -18,7 +18,7 @@ from postroom.ledger.scripts import Call
 from postroom.ledger.transitions import Bell, Ledger
 from postroom.states import LetterState
 
-_FIELDS = ("state", "recipients", "attempts", "reason", "accepted_ms", "subject", "sender", "tags")
+_FIELDS = ("state", "recipients", "attempts", "reason", "accepted_ms", "subject", "sender", "tags", "relay")
 _PAGE, _PAGE_MIN = 500, 50
 
 _Row = Sequence[str]
@@ -73,7 +73,7 @@ def _unknown(letter_id: str) -> UnknownLetter:
 
 
 def _status(letter_id: str, row: _Row, score: float | None) -> LetterStatus:
-    state, recipients, attempts, reason, accepted_ms, subject, sender, tags = row
+    state, recipients, attempts, reason, accepted_ms, subject, sender, tags, relay = row
     due = state in (LetterState.DEFERRED, LetterState.SCHEDULED) and score is not None
     return LetterStatus(
         id=letter_id,
@@ -89,6 +89,7 @@ def _status(letter_id: str, row: _Row, score: float | None) -> LetterStatus:
         subject=subject,
         sender=sender,
         tags=tuple(tags.split()),
+        relay=relay,
     )
 
 
@@ -171,6 +172,8 @@ class Circumstances:
     expires_ms: int
     """When it is worthless; 0 for never."""
     give_up_ms: int
+    via: str = ""
+    """The relay that an operator sends it through."""
 
 
 def circumstances(ledger: Ledger, letter_id: str) -> Circumstances:
@@ -183,9 +186,9 @@ def circumstances(ledger: Ledger, letter_id: str) -> Circumstances:
     with available():
         row = ledger.redis.hmget(
             ledger.keys.letter(letter_id),
-            *("state", "queue", "worker", "window", "on_uncertain", "expires_ms", "give_up_ms"),
+            *("state", "queue", "worker", "window", "on_uncertain", "expires_ms", "give_up_ms", "via"),
         )
-    state, queue, worker, window, on_uncertain, expires_ms, give_up_ms = (text(each) for each in row)
+    state, queue, worker, window, on_uncertain, expires_ms, give_up_ms, via = (text(each) for each in row)
     if not state:
         raise _unknown(letter_id)
     with available():
@@ -199,6 +202,7 @@ def circumstances(ledger: Ledger, letter_id: str) -> Circumstances:
         on_uncertain=on_uncertain,
         expires_ms=int(expires_ms or 0),
         give_up_ms=int(give_up_ms or 0),
+        via=via,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,8 +31,14 @@ class Worker:
         return self.seen_ms_ago <= _HERE_MS
 
 
-def sign_in(ledger: Ledger, name: str, version: str) -> None:
+def sign_in(ledger: Ledger, name: str, version: str, relays: Sequence[str] = ()) -> None:
     """Say that a worker is here, and looks at the schedule; forget those that nobody has seen for an hour.
+
+    Args:
+        ledger: where it signs in.
+        name: the worker's.
+        version: Postroom's.
+        relays: the names of those that it has.
 
     Raises:
         LedgerUnavailable: Redis is away.
@@ -41,7 +48,10 @@ def sign_in(ledger: Ledger, name: str, version: str) -> None:
         ledger.layout.check()
         pipeline = ledger.redis.pipeline(transaction=False)
         pipeline.zadd(Keys.workers(), {f"{version} {name}": now_ms})
+        if relays:
+            pipeline.zadd(Keys.relays(), dict.fromkeys(relays, now_ms))
         pipeline.zremrangebyscore(Keys.workers(), 0, now_ms - _REMEMBERED_MS)
+        pipeline.zremrangebyscore(Keys.relays(), 0, now_ms - _REMEMBERED_MS)
         pipeline.execute()
 
 
@@ -69,6 +79,17 @@ def workers(ledger: Ledger) -> list[Worker]:
         version, _, name = text(member).partition(" ")
         found[name] = Worker(name, version, max(0, now_ms - int(at_ms)))  # the latest comes last
     return [found[name] for name in sorted(found)]
+
+
+def relays(ledger: Ledger) -> set[str]:
+    """Return the names of the relays that the workers of the last hour have.
+
+    Raises:
+        LedgerUnavailable: Redis is away.
+    """
+    with available():
+        names: Any = ledger.redis.zrange(Keys.relays(), 0, -1)
+    return set(map(text, names))
 
 
 def answer_probe(ledger: Ledger, nonce: str) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
 
 from postroom import clock
 from postroom_worker.limits import Places, Wait
 from postroom_worker.relay import Relay
+from postroom_worker.smtp.dialogue import Dialogue
 from postroom_worker.smtp.session import Manner, Session
 
 _FRESH_S = 1.0
@@ -28,7 +29,15 @@ class NoPlace(Exception):
 class Pool:
     """Lends sessions. Safe to share between threads; a child of fork() starts with none."""
 
-    def __init__(self, manner: Manner, places: Places, *, idle_s: float, letters: int) -> None:
+    def __init__(
+        self,
+        manner: Manner,
+        places: Places,
+        *,
+        idle_s: float,
+        letters: int,
+        dialogue: Callable[[Relay, str], Dialogue | None] = lambda _relay, _session: None,
+    ) -> None:
         """Keep sessions.
 
         Args:
@@ -36,11 +45,13 @@ class Pool:
             places: what the relays allow.
             idle_s: seconds after which an idle one is closed.
             letters: how many letters one serves.
+            dialogue: returns what is to be told of a session, which it is given with its relay, if somebody traces it.
         """
         self._manner = manner
         self._places = places
         self._idle_s = idle_s
         self._letters = letters
+        self._dialogue = dialogue
         self._lock = Lock()
         self._idle: list[Session] = []
         self._members: dict[Session, str] = {}
@@ -83,7 +94,7 @@ class Pool:
         if waits:
             raise NoPlace(waits[""])
         try:
-            session = Session(relay, self._manner)
+            session = Session(relay, self._manner, self._dialogue(relay, member))
         except BaseException:
             self._places.leave(relay, member)
             raise
@@ -97,6 +108,7 @@ class Pool:
                 if session is None:
                     return None
                 self._idle.remove(session)
+            session.dialogue = self._dialogue(relay, self._members[session])
             idle_s = clock.steady_s() - session.used_s
             if idle_s < self._idle_s and (session.is_alive() if idle_s > _FRESH_S else not session.has_leftover):
                 return session

@@ -20,6 +20,7 @@ from postroom_worker.outcome import Phase, Silence
 from postroom_worker.relay import EHLO_NAME, Relay, Security
 from postroom_worker.smtp import auth
 from postroom_worker.smtp.connecting import connect
+from postroom_worker.smtp.dialogue import Dialogue
 from postroom_worker.smtp.wire import SessionFailed, Wire
 
 _AUTH_STEPS = 4
@@ -77,8 +78,9 @@ class _Connection(smtplib.SMTP):
 
     phase = Phase.CONNECT
 
-    def __init__(self, manner: Manner, implicit_tls: ssl.SSLContext | None) -> None:
+    def __init__(self, manner: Manner, implicit_tls: ssl.SSLContext | None, dialogue: Dialogue | None) -> None:
         self.manner = manner
+        self.dialogue = dialogue
         self.implicit_tls = implicit_tls
         super().__init__(local_hostname=manner.ehlo_name, timeout=manner.connect_s)
 
@@ -101,27 +103,35 @@ class _Connection(smtplib.SMTP):
 
     def getreply(self) -> tuple[int, bytes]:
         timeout_s = self.manner.timeouts_s[self.phase]
+        reply, lines = self.wire.read_lines(self.phase, timeout_s)
+        if self.dialogue:
+            self.dialogue.relay_said(reply, lines)
         if self.phase is not Phase.EHLO:
-            reply = self.wire.read_reply(self.phase, timeout_s)
             if self.phase is Phase.STARTTLS:
                 if self.wire.has_leftover:
                     # Whoever wrote this may be no part of the encrypted session: it is never believed (CVE-2011-0411).
                     raise SessionFailed(Phase.STARTTLS, Silence.MALFORMED, "more than the reply came in the clear")
                 self.wire.sock.settimeout(timeout_s)  # for the whole handshake
             return reply.code, str(reply).encode()
-        reply, lines = self.wire.read_lines(self.phase, timeout_s)
         return reply.code, "\n".join(lines).encode()
 
     def send(self, s: bytes | str) -> None:  # type: ignore[override]
         octets = s.encode("ascii") if isinstance(s, str) else s
+        if self.dialogue:
+            self.dialogue.we_said(octets)
         self.wire.write(octets, self.phase, self.manner.timeouts_s[self.phase])
 
 
 class Session:
     """One SMTP connection, greeted, encrypted and authenticated as its relay asks."""
 
-    def __init__(self, relay: Relay, manner: Manner) -> None:
+    def __init__(self, relay: Relay, manner: Manner, dialogue: Dialogue | None = None) -> None:
         """Connect.
+
+        Args:
+            relay: where to.
+            manner: how we behave there.
+            dialogue: what is told of the session.
 
         Raises:
             SessionFailed: the relay cannot be reached, or does not let us in.
@@ -140,7 +150,7 @@ class Session:
         self.is_usable = True
         """False once it is out of step: then it serves no further letter."""
         context = _tls(self.manner) if relay.security is not Security.NONE else None
-        self._smtp = _Connection(self.manner, context if relay.security is Security.TLS else None)
+        self._smtp = _Connection(self.manner, context if relay.security is Security.TLS else None, dialogue)
         try:
             self._begin(context)
         except SessionFailed:
@@ -216,15 +226,39 @@ class Session:
 
     def _say_secret(self, line: str, secret: str) -> Reply:
         """As `ask`; but a relay that repeats what it was told, as some do, is not quoted."""
-        self.write(command(line, _AUTH_MAX), Phase.AUTH)
+        wire, timeout_s = self._smtp.wire, self.manner.timeouts_s[Phase.AUTH]
+        if self.dialogue:
+            self.dialogue.credentials_went(" ".join(line.split(" ")[:2]) if line.startswith("AUTH ") else "")
+        wire.write(command(line, _AUTH_MAX), Phase.AUTH, timeout_s)
         try:
-            reply = self.read(Phase.AUTH)
+            reply = wire.read_reply(Phase.AUTH, timeout_s)
         except SessionFailed as failed:
             raise SessionFailed(Phase.AUTH, failed.answer.met) from None
         response = line.split(" ", 2)[2] if line.count(" ") > 1 else line
         # By its beginning: what it repeats may be cut.
         beginnings = [each[:_SECRET_SHOWN_BY] for each in (response, secret) if each]
-        return Reply(reply.code, "", reply.enhanced) if any(each in reply.text for each in beginnings) else reply
+        if any(each in reply.text for each in beginnings):
+            reply = Reply(reply.code, "", reply.enhanced)
+        if self.dialogue:
+            self.dialogue.credentials_answered(reply)
+        return reply
+
+    @property
+    def dialogue(self) -> Dialogue | None:
+        """What is told of the session; to be set only while it is idle."""
+        return self._smtp.dialogue
+
+    @dialogue.setter
+    def dialogue(self, dialogue: Dialogue | None) -> None:
+        self._smtp.dialogue = dialogue
+
+    @property
+    def certificate_ends_s(self) -> float | None:
+        """When the relay's certificate runs out, in seconds since 1970; None without TLS."""
+        sock = self._smtp.sock
+        if not isinstance(sock, ssl.SSLSocket):
+            return None
+        return ssl.cert_time_to_seconds(str((sock.getpeercert() or {})["notAfter"]))
 
     @property
     def features(self) -> dict[str, str]:
@@ -234,6 +268,8 @@ class Session:
     def write(self, octets: bytes | bytearray, phase: Phase) -> None:
         """Write octets as they are."""
         wire = self._smtp.wire
+        if self.dialogue:
+            self.dialogue.we_said(octets)
         try:
             wire.write(octets, phase, self.manner.timeouts_s[phase])
         finally:
@@ -241,7 +277,10 @@ class Session:
 
     def read(self, phase: Phase) -> Reply:
         """Read the next reply."""
-        return self._smtp.wire.read_reply(phase, self.manner.timeouts_s[phase])
+        reply, lines = self._smtp.wire.read_lines(phase, self.manner.timeouts_s[phase])
+        if self.dialogue:
+            self.dialogue.relay_said(reply, lines)
+        return reply
 
     def ask(self, phase: Phase, line: str) -> Reply:
         """Write one command and read its reply."""
@@ -263,6 +302,8 @@ class Session:
     def quit(self) -> None:
         """Say QUIT and close. Whatever it answers, or not: what was accepted stays accepted."""
         if self.is_usable:
+            if self.dialogue:
+                self.dialogue.we_said(command("QUIT"))
             with contextlib.suppress(SessionFailed):
                 self._smtp.wire.write(command("QUIT"), Phase.IDLE, _QUIT_S)
                 self._smtp.wire.read_reply(Phase.IDLE, _QUIT_S)

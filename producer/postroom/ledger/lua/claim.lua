@@ -2,15 +2,15 @@
 -- KEYS     1 letter, 2 history, 3 index queued, 4 index sending
 -- ARGV     1 id, 2 nonce, 3 lease_ms, 4 worker
 -- returns  {'claimed', now_ms, fence, letter, recipients, attempts, expires_ms, give_up_ms, uncertain, pauses, on_uncertain,
---           contents, queue, give_up_in_ms, trace}
+--           contents, queue, give_up_in_ms, trace, via}
 --          or {the state that forbids it, or 'unknown'}
 -- from     queued   to  sending
 -- guard    state
 -- room     not needed
 local letter, history, queued, sending = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local found = redis.call('HMGET', letter, 'fence', 'letter', 'recipients', 'attempts', 'expires_ms', 'give_up_ms',
-  'uncertain', 'pauses', 'on_uncertain', 'contents', 'queue', 'give_up_in_ms', 'trace', 'state', 'nonce', 'window')
-local state, nonce, window = found[14], found[15], found[16]
+  'uncertain', 'pauses', 'on_uncertain', 'contents', 'queue', 'give_up_in_ms', 'trace', 'via', 'state', 'nonce', 'window')
+local state, nonce, window = found[15], found[16], found[17]
 if not state then
   redis.call('ZREM', queued, ARGV[1])
   return {'unknown'}
@@ -25,4 +25,4 @@ if state == 'queued' then
   move(ARGV[1], queued, sending, now + tonumber(ARGV[3]))
   tell(history, dated('{"event":"claimed","worker":' .. cjson.encode(ARGV[4]) .. '}'))
 end
-return {'claimed', digits(now), unpack(found, 1, 13)}
+return {'claimed', digits(now), unpack(found, 1, 14)}

@@ -1,17 +1,14 @@
 -- knock: asks whether a relay may be used now. Where it was left alone and its time is over, the first who asks is the
 --        one to probe it; the others wait until that one tells, or its time is over too.
--- KEYS     1 breaker, 2 an operator's pause, 3 slowed rates, 4 like refusals, 5 sessions, 6 whether a place is wanted
+-- KEYS     1 breaker, 2 slowed rates, 3 like refusals, 4 sessions, 5 whether a place is wanted
 -- ARGV     1 nonce (of who would probe; nothing: to look only), 2 probe_ms
--- returns  {closed | open | half-open | probe | paused, left_ms, why, trips, refusals, sessions, wanted, now_ms, domain, rate, ...}
+-- returns  {closed | open | half-open | probe, left_ms, why, trips, refusals, sessions, wanted, now_ms, domain, rate, ...}
 -- room     not needed
-local breaker, pause = KEYS[1], KEYS[2]
+local breaker = KEYS[1]
 local found = redis.call('HMGET', breaker, 'until_ms', 'why', 'trips', 'probe', 'probe_until_ms')
 local until_ms, why, trips = tonumber(found[1]), found[2] or '', found[3] or '0'
 local state, left = 'closed', 0
-local paused = redis.call('GET', pause)
-if paused then
-  state, left, why = 'paused', redis.call('PTTL', pause), paused
-elseif until_ms and until_ms > now then
+if until_ms and until_ms > now then
   state, left = 'open', until_ms - now
 elseif until_ms then
   local probe_until = tonumber(found[5] or '0')
@@ -24,6 +21,6 @@ elseif until_ms then
     state = 'probe'
   end
 end
-local refusals = redis.call('HGET', KEYS[4], 'count') or '0'
-local sessions = redis.call('ZCOUNT', KEYS[5], digits(now), '+inf')
-return {state, digits(left), why, trips, refusals, tostring(sessions), tostring(redis.call('EXISTS', KEYS[6])), digits(now), unpack(redis.call('HGETALL', KEYS[3]))}
+local refusals = redis.call('HGET', KEYS[3], 'count') or '0'
+local sessions = redis.call('ZCOUNT', KEYS[4], digits(now), '+inf')
+return {state, digits(left), why, trips, refusals, tostring(sessions), tostring(redis.call('EXISTS', KEYS[5])), digits(now), unpack(redis.call('HGETALL', KEYS[2]))}

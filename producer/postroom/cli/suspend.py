@@ -1,0 +1,231 @@
+"""Letting letters wait: ``postroom suspend``, ``resume`` and ``suspensions``.
+
+A suspension concerns the letters that are there and those that come meanwhile; workers heed it within a second or two.
+So it can be begun before anybody knows how many letters it concerns: they are counted for two seconds, no longer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain, takewhile
+from typing import Any, Final
+
+import click
+from rich.progress import Progress
+
+from postroom import clock
+from postroom.address import ascii_domain
+from postroom.cli import output
+from postroom.cli.act import ask
+from postroom.cli.arguments import Span, json_option
+from postroom.cli.desk import Desk, pass_desk
+from postroom.cli.known_relay import known_relay
+from postroom.errors import InvalidLetter
+from postroom.keywords import word
+from postroom.ledger import Ledger, LetterStatus, audit
+from postroom.ledger.query import Query
+from postroom.ledger.suspensions import HEEDED_S, Kind, Suspension, current, lift, make_due, suspend
+from postroom.ledger.views import counts, scan
+from postroom.reply import printable
+from postroom.states import LetterState
+
+_COUNT_S = 2.0
+_WAITING = (LetterState.QUEUED, LetterState.DEFERRED, LetterState.SENDING, LetterState.SCHEDULED)
+_KINDS: Final[tuple[Kind, ...]] = ("tag", "domain", "relay")
+
+
+def _chosen(command: click.Command) -> click.Command:
+    """The decorator for the options that say what."""
+    helps = {
+        "tag": "Letters with this tag.",
+        "domain": "Recipients at this domain.",
+        "relay": "Letters for this relay.",
+    }
+    for kind in _KINDS:
+        command.params.append(click.Option([f"--{kind}"], metavar="NAME", multiple=True, help=helps[kind]))
+    command.params.append(click.Option(["--reason"], default="", metavar="TEXT", help="Why: all who look will see it."))
+    command.params.append(click.Option(["--yes", "-y"], is_flag=True, help="Do not ask, and do not count."))
+    return command
+
+
+@_chosen
+@click.command("suspend")
+@click.option("--for", "for_ms", metavar="SPAN", type=Span(), help="How long: 30m, 2h; by default until resumed.")
+@click.option("--dry-run", "-n", is_flag=True, help="Only tell how many letters it would be.")
+@json_option
+@pass_desk
+def suspend_letters(
+    desk: Desk, /, for_ms: int | None, reason: str, yes: bool, dry_run: bool, as_json: bool, **options: tuple[str, ...]
+) -> None:
+    """Let letters wait, by tag, recipient domain or relay, and those that come meanwhile.
+
+    It costs them no attempt, and no time until they are given up. Workers heed it within two seconds; what is with a
+    relay by then is finished. `postroom resume` ends it, or its time does.
+    """
+    chosen = _suspensions(desk, options, reason)
+    if not yes or dry_run:
+        output.note(_how_many(desk.ledger, chosen))
+    if dry_run:
+        return
+    if not yes:
+        ask()
+    begin(desk, chosen, for_ms or 0)
+    if as_json:
+        for each in chosen:
+            output.print_json({"what": each.what, "for_ms": for_ms})
+
+
+@_chosen
+@click.command("resume")
+@click.option("--all", "everything", is_flag=True, help="Whatever is suspended.")
+@json_option
+@pass_desk
+def resume(desk: Desk, /, everything: bool, reason: str, yes: bool, as_json: bool, **options: tuple[str, ...]) -> None:
+    """End suspensions: what waits for them goes on now.
+
+    A relay that is resumed is trusted again, suspended or not: that it was down, refused us, or asked for less is
+    forgotten, and what waited for that goes on, too.
+    """
+    there = {each.what: each for each in current(desk.ledger)[0]}
+    chosen = list(there.values()) if everything else _suspensions(desk, options, reason)
+    missing = [each.what for each in chosen if each.what not in there and each.kind != "relay"]
+    if missing:
+        raise click.ClickException(f"not suspended: {', '.join(missing)}; suspended: {', '.join(there) or 'nothing'}")
+    if not yes:
+        output.note(f"{', '.join(each.what for each in chosen) or 'nothing'} will be resumed")
+        if chosen:
+            ask()
+    letters = end(desk, chosen, reason)
+    if as_json:
+        for what, number in letters.items():
+            output.print_json({"what": what, "letters": number})
+
+
+@click.command("suspensions")
+@json_option
+@pass_desk
+def suspensions(desk: Desk, /, as_json: bool) -> None:
+    """Show what is suspended: by whom, why, and for how long still."""
+    found, now_ms = current(desk.ledger)
+    if as_json:
+        for each in found:
+            output.print_json(each)
+        return
+    table = output.columns("what", "since", "still", "by", "why")
+    for each in found:
+        table.add_row(
+            output.data(each.what, "bold"),
+            output.moment(each.at_ms / 1000),
+            output.span((each.until_ms - now_ms) / 1000) if each.until_ms else "until resumed",
+            output.data(each.by),
+            output.data(each.why),
+        )
+    if table.row_count:
+        output.console().print(table)
+    else:
+        output.note("nothing is suspended")
+
+
+def begin(desk: Desk, chosen: list[Suspension], for_ms: int) -> None:
+    """Suspend, write it down, and say so.
+
+    Args:
+        desk: whose.
+        chosen: what, by whom and why.
+        for_ms: for how long; 0 until it is resumed.
+
+    Raises:
+        LedgerUnavailable: Redis is away.
+    """
+    for each in chosen:
+        entry = audit.Entry(act="suspend", by=each.by, why=each.why, letters=each.what, number=0)
+        audit.begin(desk.ledger, entry)
+        suspend(desk.ledger, each, for_ms)
+        audit.end(desk.ledger, entry, done=0, failed=0)
+        output.note(f"{each.what} is suspended {f'for {output.span(for_ms / 1000)}' if for_ms else 'until resumed'}")
+
+
+def end(desk: Desk, chosen: list[Suspension], reason: str) -> dict[str, int]:
+    """Resume, write it down, let what waits go on, and say how many letters did; returns that by what was suspended.
+
+    Raises:
+        LedgerUnavailable: Redis is away.
+    """
+    why, letters = printable(reason), {}
+    for each in chosen:
+        entry = audit.Entry(act="resume", by=desk.by, why=why, letters=each.what, number=0)
+        audit.begin(desk.ledger, entry)
+        if each.kind == "relay":
+            desk.ledger.relays.trust(each.name)
+        lift(desk.ledger, each)
+        letters[each.what] = done = _let_go_on(desk, each, why)
+        audit.end(desk.ledger, entry, done=done, failed=0)
+        output.note(f"{each.what} is resumed; {output.count(done)} waited for it, and may go now")
+    return letters
+
+
+def _let_go_on(desk: Desk, lifted: Suspension, why: str) -> int:
+    """Let what waits go on, now and once more when all workers know; returns how many letters."""
+    done = 0
+    with Progress(console=output.console(stderr=True), transient=True) as progress:
+        task = progress.add_task("resume", total=None)
+        for wait_s in (0.0, HEEDED_S):
+            clock.pause(wait_s)
+            for some in make_due(desk.ledger, lifted, by=desk.by, why=why):
+                done += some
+                progress.update(task, completed=done)
+    return done
+
+
+def _suspensions(desk: Desk, options: dict[str, tuple[str, ...]], reason: str) -> list[Suspension]:
+    """What the options name.
+
+    Raises:
+        UsageError: they name nothing, or what cannot be.
+    """
+    found = [
+        Suspension(kind=kind, name=_name(desk, kind, name), by=desk.by, why=printable(reason))
+        for kind in _KINDS
+        for name in options[kind]
+    ]
+    if not found:
+        raise click.UsageError("what? give --tag, --domain or --relay")
+    return found
+
+
+def _name(desk: Desk, kind: Kind, name: str) -> str:
+    try:
+        if kind == "tag":
+            return word(name, "tag")
+        if kind == "domain":
+            return ascii_domain(name.rpartition("@")[2], "domain")
+    except InvalidLetter as error:
+        raise click.UsageError(f"--{kind}: {error.problems[0].problem}; {error.problems[0].remedy}") from None
+    return known_relay(desk, name)
+
+
+def _how_many(ledger: Ledger, chosen: list[Suspension]) -> str:
+    """How many letters that wait it would be, counted no longer than two seconds."""
+    if any(each.kind == "relay" for each in chosen):
+        total = sum(number for state, number in counts(ledger).items() if state in _WAITING)
+        return f"up to {output.count(total)} that wait will wait for a relay, unless another may take them"
+    until_s = clock.steady_s() + _COUNT_S
+    looked_at, found = 0, 0
+    for each in takewhile(lambda _: clock.steady_s() < until_s, _waiting(ledger)):
+        looked_at += 1
+        found += any(query.is_met_by(each) for query in map(_query, chosen))
+    is_all = clock.steady_s() < until_s
+    there = "" if is_all else f" at least, of the first {looked_at:,} that were looked at"
+    return f"{output.count(found)}{there} will wait"
+
+
+def _waiting(ledger: Ledger) -> Iterator[LetterStatus]:
+    return chain.from_iterable(scan(ledger, state) for state in _WAITING)
+
+
+def _query(of: Suspension) -> Query:
+    how: dict[str, Any] = {"tags": (of.name,)} if of.kind == "tag" else {"recipient": of.name}
+    return Query(states=_WAITING, **how)
+
+
+COMMANDS = (suspend_letters, resume, suspensions)
