@@ -10,6 +10,7 @@ import email.policy
 import io
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,7 +44,7 @@ def in_time(seconds: float = 2) -> Iterator[None]:
 
 
 def briefly(value: object) -> str:
-    return "huge" if value is HUGE else ascii(value)[:50]
+    return "huge" if value is HUGE else re.sub(" at 0x[0-9a-f]+", "", ascii(value))[:50]
 
 
 def refused(make: Callable[[], object]) -> list[str]:

@@ -917,7 +917,7 @@ HEAD = b"From: a@example.com\r\nTo: b@example.com\r\n"
         (with_payload([5]), "raw"),
         (EmailMessage(), "raw"),
     ],
-    ids=lambda value: repr(value)[:40],
+    ids=lambda value: repr(value).partition(" at 0x")[0][:40],
 )
 def test_what_is_no_message_is_refused(raw: Any, field: str) -> None:
     with pytest.raises(InvalidLetter) as caught:
