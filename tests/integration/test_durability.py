@@ -72,7 +72,7 @@ def test_a_redis_that_is_too_old_for_it_is_told(tmp_path: Path) -> None:
     with (
         server(tmp_path, "--rename-command", "WAITAOF", "") as old,
         desk(old.url, "smtp://127.0.0.1:1", **SYNCED) as here,
-        pytest.raises(LedgerUnavailable, match=r"too old.*POSTROOM_DURABILITY=synced") as refused,
+        pytest.raises(LedgerUnavailable, match="too old") as refused,
     ):
         here.accept("ann@example.com")
     assert refused.value.is_alert
