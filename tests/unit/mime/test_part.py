@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from postroom.errors import InvalidLetter
@@ -735,7 +735,6 @@ TREES = st.recursive(
 )
 
 
-@settings(max_examples=200)
 @given(TREES)
 def test_a_reader_gets_what_was_put_in(tree: Part) -> None:
     raw = tree.as_bytes("seed")
@@ -757,7 +756,6 @@ def test_a_reader_gets_what_was_put_in(tree: Part) -> None:
             assert entity["content-type"].params["name"] == part.name
 
 
-@settings(max_examples=200)
 @given(TREES)
 def test_what_is_written_is_read_back_as_the_same_parts(tree: Part) -> None:
     # In a multipart, so that a text without a line end at its end needs none.

@@ -9,7 +9,7 @@ import re
 import time
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from postroom.mime.transfer_encoding import (
@@ -287,7 +287,6 @@ def test_bare_encodings_leave_octets_alone(encoding: str) -> None:
     assert encode(b"a\r\n", encoding) == decode(b"a\r\n", encoding) == b"a\r\n"
 
 
-@settings(max_examples=50)
 @given(st.binary(max_size=2000), st.sampled_from(sorted(ENCODINGS)))
 def test_pieces_joined_are_the_whole(octets: bytes, encoding: str) -> None:
     assert b"".join(encode_in_pieces(octets, encoding)) == encode(octets, encoding)
