@@ -559,10 +559,10 @@ def test_trees_have_a_thousand_parts_and_no_more() -> None:
     ],
 )
 def test_a_million_characters_are_taken_or_refused_in_time(arguments: dict[str, Any]) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     with contextlib.suppress(InvalidLetter):
         make_mime_part(**arguments).as_bytes()
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 # File names

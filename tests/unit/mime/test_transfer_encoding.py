@@ -300,9 +300,9 @@ def test_pieces_joined_are_the_whole(octets: bytes, encoding: str) -> None:
     ],
 )
 def test_a_million_octets_take_no_longer_than_their_number_asks(octets: bytes) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     choose(octets, textual=True)
     encode(octets, "quoted-printable")
     encode(octets, "base64")
     normalize_newlines(octets)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
