@@ -58,7 +58,7 @@ def dying_of_nothing(folder: Path) -> Server:
     """A server that lives on when a file of its becomes too large: Python lets its children die of that."""
     folder.mkdir()
     port = free_port()
-    options = ("--appendonly", "yes", "--appendfsync", "always", "--save", "", "--dir", str(folder))
+    options: tuple[str, ...] = ("--appendonly", "yes", "--appendfsync", "always", "--save", "", "--dir", str(folder))
     options += ("--enable-debug-command", "yes")
     process = subprocess.Popen(
         [program(), "--port", str(port), "--bind", "127.0.0.1", *options],
