@@ -24,8 +24,8 @@ demo: install ## watch letters leave through a real worker
 dev: install ## server, worker, capturing relay and Flower, until Ctrl-C
 	@$(BIN)/postroom dev
 
-test: install ## all tests
-	@$(BIN)/python -m pytest
+test: install ## all tests, a process for each processor
+	@$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 
 test-rabbitmq: install ## the tests that start workers, with RabbitMQ as broker
 	@POSTROOM_TEST_BROKER=rabbitmq $(BIN)/python -m pytest tests/integration

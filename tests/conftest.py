@@ -8,7 +8,9 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-settings.register_profile("exploring", deadline=None)
+# Other examples each time: so few are enough for one run. For many: pytest --hypothesis-profile=thorough.
+settings.register_profile("exploring", deadline=None, max_examples=40)
+settings.register_profile("thorough", deadline=None, max_examples=1000)
 # What a change is judged by must not depend on luck: the same examples each time.
 settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
 settings.load_profile("repeatable" if os.environ.get("CI") else "exploring")

@@ -127,6 +127,7 @@ def house(folder: Path, redis_url: str, broker: Broker | None = None, /, **setti
         postroom = Postroom(Settings.from_environment(environment))
         running.callback(postroom.ledger.redis.close)
         broker = broker or OverRedis(postroom.ledger.redis, redis_url)
+        running.callback(broker.end)
         yield House(folder, environment, relay, answers, slow, postroom, broker, running)
 
 

@@ -1,5 +1,5 @@
-"""Redis is there and refuses: a replica, busy, full, its disk full, without a free connection, with another
-password.
+"""Redis is there and refuses: a replica, one without its primary, loading, busy, full, its disk full, without a free
+connection, with another password.
 
 Producers are told so at once, in one kind of error. The worker lives; what it has in hand is recorded as soon as Redis
 lets it, and nothing is delivered twice for it.
@@ -30,6 +30,7 @@ from postroom_worker.dev.fleet import Worker
 from postroom_worker.dev.scripted_relay import ScriptedRelay, Session, say, scripted_relay, wait_for
 from postroom_worker.dev.server import Server, free_port, program, wait_until
 
+_MANY = 200_000
 EVERYTHING = "CHAOS_LETTERS" in os.environ
 
 
@@ -57,7 +58,8 @@ def dying_of_nothing(folder: Path) -> Server:
     """A server that lives on when a file of its becomes too large: Python lets its children die of that."""
     folder.mkdir()
     port = free_port()
-    options = ("--appendonly", "yes", "--appendfsync", "always", "--save", "", "--dir", str(folder))
+    options: tuple[str, ...] = ("--appendonly", "yes", "--appendfsync", "always", "--save", "", "--dir", str(folder))
+    options += ("--enable-debug-command", "yes")
     process = subprocess.Popen(
         [program(), "--port", str(port), "--bind", "127.0.0.1", *options],
         stdout=subprocess.DEVNULL,
@@ -89,6 +91,29 @@ def read_only(stage: Stage) -> Iterator[None]:
     stage.redis.replicaof("127.0.0.1", 1)
     yield
     stage.redis.replicaof("NO", "ONE")
+
+
+@contextmanager
+def without_primary(stage: Stage) -> Iterator[None]:
+    """It is a replica that has lost its primary, and answers nothing that may be out of date."""
+    stage.redis.config_set("replica-serve-stale-data", "no")
+    stage.redis.replicaof("127.0.0.1", 1)
+    yield
+    stage.redis.replicaof("NO", "ONE")
+
+
+@contextmanager
+def loading(stage: Stage) -> Iterator[None]:
+    """It reads its file anew, as it does when it starts; it answers after each thousand entries."""
+    stage.redis.eval(f"for _ = 1, {_MANY} do redis.call('INCR', 'filling') end", 0)
+    stage.redis.config_set("key-load-delay", 50)
+    with Redis(port=stage.server.port, socket_timeout=60) as other:
+        thread = Thread(target=other.execute_command, args=("DEBUG", "LOADAOF"))
+        thread.start()
+        wait_until(lambda: _refuses(stage.redis, "loading"), "it loads")
+        yield
+        stage.redis.config_set("key-load-delay", 0)
+        thread.join()
 
 
 @contextmanager
@@ -170,6 +195,8 @@ def _refuses(redis: Redis, why: str) -> bool:
 Refusal = Callable[[Stage], AbstractContextManager[None]]
 REFUSALS: dict[str, tuple[Refusal, str]] = {
     "read-only": (read_only, "Redis is a replica, and takes no writes"),
+    "without its primary": (without_primary, "Redis is a replica that has lost its primary"),
+    "loading": (loading, "Redis is still loading its data"),
     "busy": (busy, "Redis is busy with a script"),
     "another password": (another_password, "Redis refuses our user or password: see POSTROOM_REDIS_URL"),
     "full": (full, "Redis is full: raise its maxmemory"),

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from house import House, NewHouse
+from house import House, NewHouse, desk
 from postroom import Letter, LetterState, LetterStatus, Receipt
-from postroom.bell import ACCEPT, publisher
+from postroom.bell import ACCEPT, Bells, publisher
 from postroom.broker import QUEUE
 from postroom.ledger import views
+from postroom_worker.acceptance import accept_letter
 from postroom_worker.dev.server import wait_until
 
 GOOD: dict[str, Any] = {"schema": 1, "to": ["Ann <ann@example.com>"], "subject": "Grüße", "message": "hi"}
@@ -44,6 +47,10 @@ MALFORMED = {
     "header with a line end": GOOD | {"headers": [["X-Id", "1\r\nBcc: eve@example.com"]]},
     "id that is no id": GOOD | {"id": "../../etc/passwd"},
     "bad base64": GOOD | {"attachments": [{"type": "application/pdf", "name": "a.pdf", "base64": "%%%"}]},
+    # Celery's JSON gives these back as they were, not as text.
+    "a time of Python's": GOOD | {"send_at": datetime(2030, 1, 1, tzinfo=UTC)},
+    "a number of Python's": GOOD | {"expires_in_ms": Decimal("0.1")},
+    "octets of Python's": GOOD | {"message": b"\xff"},
     "part of two kinds": GOOD | {"message": {"type": "text/plain", "text": "a", "base64": "YQ=="}},
 }
 
@@ -128,3 +135,14 @@ def test_an_id_of_another_letter_is_not_taken_over(shared: House) -> None:
     assert "another letter" in rejected.reason
     assert list(first.status().recipients) == ["first@example.com"]
     assert shared.relay.named["thief@example.com"] == 0
+
+
+def test_a_letter_that_meets_a_fault_of_ours_is_put_aside_too(redis_url: str) -> None:
+    too_deep: list[Any] = []
+    for _ in range(5000):
+        too_deep = [too_deep]
+    with desk(redis_url, "smtp://127.0.0.1:1") as here:
+        with pytest.raises(RecursionError):
+            accept_letter(here.office, Bells.of(here.office.settings), GOOD | {"message": too_deep}, "message-1")
+        [rejected] = views.scan(here.ledger, LetterState.REJECTED)
+    assert rejected.reason == "it could not be accepted, by a fault of ours: RecursionError"

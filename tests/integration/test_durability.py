@@ -68,6 +68,16 @@ def test_nothing_is_promised_that_redis_cannot_keep(empty_redis: Callable[[], st
         here.accept("ann@example.com")
 
 
+def test_a_redis_that_is_too_old_for_it_is_told(tmp_path: Path) -> None:
+    with (
+        server(tmp_path, "--rename-command", "WAITAOF", "") as old,
+        desk(old.url, "smtp://127.0.0.1:1", **SYNCED) as here,
+        pytest.raises(LedgerUnavailable, match="too old") as refused,
+    ):
+        here.accept("ann@example.com")
+    assert refused.value.is_alert
+
+
 def test_replicas_that_are_not_there_are_missed(with_file: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("postroom.ledger.durability._WAIT_MS", 100)
     settings = SYNCED | {"POSTROOM_REPLICAS": "1"}

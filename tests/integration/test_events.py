@@ -11,9 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import msgspec
-import pytest
 from click.testing import CliRunner
-from redis.exceptions import ResponseError
 
 from cluster import client
 from house import NewHouse
@@ -174,19 +172,16 @@ def test_without_a_stream_there_is_none(redis_url: str) -> None:
         assert latest(ledger, 10)[0] == []
 
 
-def test_a_stream_that_is_none_stops_a_script_before_its_first_write(redis_url: str) -> None:
+def test_a_stream_that_is_none_is_put_aside_before_a_script_writes(redis_url: str) -> None:
     with opened(redis_url, events_max=0) as ledger:
         accept(ledger, "a")
         attempt(ledger, "a")
         ledger.redis.set(ledger.keys.events(0), "wrong")
-        before = ledger.redis.hgetall(ledger.keys.letter("a"))
         ledger.scripts = Scripts(ledger.redis, 10)
-        for act in (operate.retry, operate.purge):
-            with pytest.raises(Exception, match="WRONGTYPE") as refused:
-                act(ledger, "a")
-            assert isinstance(refused.value.__cause__, ResponseError)
-        assert ledger.redis.hgetall(ledger.keys.letter("a")) == before
-        assert counts(ledger)[LetterState.FAILED] == 1
+        operate.retry(ledger, "a")
+        assert counts(ledger)[LetterState.QUEUED] == 1
+        assert ledger.redis.xlen(ledger.keys.events(0)) == 1
+        assert ledger.redis.get(f"{ledger.keys.events(0)}:damaged") == b"wrong"
 
 
 def test_tail_prints_a_line_for_each_of_the_last_events(new_house: NewHouse) -> None:

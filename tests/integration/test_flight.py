@@ -431,6 +431,23 @@ def test_a_reply_that_nobody_asked_for_is_nobodys(stray: str, offers: list[str])
         wait_until(lambda: not us.session.is_usable or us.session.has_leftover, "the session serves no further letter")
 
 
+@WAYS
+@pytest.mark.parametrize("stray", ["250 2.0.0 stray", "354 stray", "451 4.3.0 stray"])
+def test_a_stray_reply_that_comes_as_late_as_the_answer_to_mail_accepts_nobody(stray: str, offers: list[str]) -> None:
+    """Nothing on the wire tells it from the answer to MAIL: what it may cost is another try, and the session."""
+    late = octets(stray.encode() + b"\r\n250 2.1.0 ok\r\n")
+    letters = [letter(number) for number in range(3)]
+    with scripted_relay({"mail": for_letter(1, late)}, offers=offers) as relay, client(relay) as us:
+        for submission, answers in us.transmit(letters):
+            for path, answer in answers.items():
+                if outcome(answer).outcome is ACCEPTED:
+                    assert relay.accepted[path] == 1, "it is believed no sooner than it is true"
+                if outcome(answer).outcome in (DEFERRED, RECONNECT):
+                    assert relay.accepted[path] == 0, (path, answer, submission)
+                assert outcome(answer).outcome is not REFUSED
+        wait_until(lambda: not us.session.is_usable or us.session.has_leftover, "the session serves no further letter")
+
+
 def test_a_positive_reply_that_nobody_asked_for_accepts_no_letter() -> None:
     """From it on the reply to RCPT stands where that to BDAT is read."""
     answers: Reaction = octets(b"250 2.0.0 taken\r\n250 2.0.0 stray\r\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hypothesis import assume, given, note, settings
+from hypothesis import assume, given, note
 from hypothesis import strategies as st
 
 from postroom.envelope import Envelope
@@ -155,7 +155,6 @@ def plans(draw: st.DrawFn) -> Plan:
     )
 
 
-@settings(max_examples=80)
 @given(plans(), ODDITIES)
 def test_whatever_a_relay_does_each_letter_has_its_own_answers(plan: Plan, odd: Odd) -> None:
     assume(not (plan.splits and "stray" in odd["content"].values()))

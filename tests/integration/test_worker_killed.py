@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -26,6 +28,8 @@ class Killed:
 
     here: House
     relay: ScriptedRelay
+    was_renewed_without_main: bool
+    """While the worker's main process stood still (SIGSTOP)."""
     was_renewed: bool
     before: Receipt
     """The relay did not ask for its content yet."""
@@ -74,8 +78,9 @@ def killed(
             lambda: relay.verbs.count("DATA") == 3 and sum(each.has_content for each in relay.sessions) == 2,
             "the relay has all three in hand",
         )
+        os.kill(first.process.pid, signal.SIGSTOP)
         leases = {each.id: _lease_ms(here.ledger, each) for each in in_hand}
-        wait_until(
+        without_main = wait_until(
             lambda: all(_lease_ms(here.ledger, each) > leases[each.id] for each in in_hand),
             "the claims are renewed",
         )
@@ -87,11 +92,15 @@ def killed(
         first.kill()
         for each in in_hand:
             each.wait()
-        yield Killed(here, relay, was_renewed, before, resend, hold, others)
+        yield Killed(here, relay, without_main, was_renewed, before, resend, hold, others)
 
 
 def test_a_claim_is_renewed_as_long_as_its_worker_lives(killed: Killed) -> None:
     assert killed.was_renewed
+
+
+def test_the_main_process_of_a_worker_is_not_needed_for_that(killed: Killed) -> None:
+    assert killed.was_renewed_without_main
 
 
 def test_what_one_worker_has_in_hand_does_not_hold_up_the_others(killed: Killed) -> None:

@@ -10,6 +10,7 @@ import email.policy
 import io
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,13 +38,13 @@ HUGE = 10**5000
 @contextmanager
 def in_time(seconds: float = 2) -> Iterator[None]:
     """Linear time takes a hundredth of it; what takes the square of the time takes hours."""
-    started = time.perf_counter()
+    started = time.process_time()
     yield
-    assert time.perf_counter() - started < seconds
+    assert time.process_time() - started < seconds
 
 
 def briefly(value: object) -> str:
-    return "huge" if value is HUGE else ascii(value)[:50]
+    return "huge" if value is HUGE else re.sub(" at 0x[0-9a-f]+", "", ascii(value))[:50]
 
 
 def refused(make: Callable[[], object]) -> list[str]:
@@ -861,7 +862,7 @@ _KEYWORDS = [
 
 
 @given(st.dictionaries(st.sampled_from(_KEYWORDS), _values, max_size=4))
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 def test_a_letter_of_anything_is_made_or_refused_and_nothing_else(keywords: dict[str, Any]) -> None:
     try:
         made = letter(**keywords)
@@ -914,7 +915,7 @@ _letter_json = st.fixed_dictionaries(
 
 
 @given(_letter_json | _json)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 def test_json_of_anything_is_a_letter_or_refused_and_nothing_else(text: Any) -> None:
     try:
         made = Letter.from_json(json.dumps(text), SETTINGS)
@@ -928,7 +929,6 @@ _PIECES = [b"From: a@b.c", b"To: d@e.f", b"\r\n", b"\n", b"\r", b" ", b"Bcc: x@y
 
 
 @given(st.binary(max_size=200) | st.lists(st.sampled_from(_PIECES), max_size=12).map(b"".join))
-@settings(max_examples=150, deadline=None)
 def test_octets_of_any_kind_are_a_message_or_refused_and_nothing_else(raw: bytes) -> None:
     try:
         made = Letter.from_bytes(raw, settings=Settings())

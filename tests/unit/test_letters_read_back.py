@@ -149,7 +149,7 @@ def assert_reads_as(leaf: EmailMessage, kind: str, content: str | bytes, name: s
 @example({"to": ["ann@example.com"], "message": ""})
 @example({"to": [("x" * 75, "ann@example.com")], "message": ".", "subject": " " * 200})
 @example({"to": ["ann@example.com"], "html": "", "text_from_html": True, "attachments": [("a", b"")]})
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_any_letter_reads_back_as_it_was_given(keywords: dict[str, Any]) -> None:
     made = letter(**keywords)
     octets = made.as_bytes()
@@ -178,7 +178,7 @@ def test_any_letter_reads_back_as_it_was_given(keywords: dict[str, Any]) -> None
 
 
 @given(letters.keywords)
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_as_many_recipients_as_mailboxes_are_named(keywords: dict[str, Any]) -> None:
     made = letter(**{**keywords, "message": "", "html": None, "calendar": None, "inline": None, "attachments": ()})
     message = parsed(b"".join(made.header_fields()) + b"\r\n")

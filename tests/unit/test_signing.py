@@ -271,9 +271,9 @@ def test_a_long_body_takes_no_memory_and_little_time() -> None:
     ):
         content = [b"From: bob@example.org\r\n\r\n" + body]
         tracemalloc.start()
-        began = time.perf_counter()
+        began = time.process_time()
         signed(content, BOTH)
-        took, peak = time.perf_counter() - began, tracemalloc.get_traced_memory()[1]
+        took, peak = time.process_time() - began, tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert took < 3
         assert peak < 3 * len(body)

@@ -89,7 +89,8 @@ def _guard(channel: Any) -> None:
 
 
 def _end_poll(connection: Any) -> None:
-    channel: Any = getattr(connection, "default_channel", None) if connection is not None else None
+    # Not `default_channel`: RabbitMQ's would connect anew for it, and raise while the broker is still away.
+    channel: Any = getattr(connection, "_default_channel", None)
     if not getattr(channel, "_in_poll", False):
         return
     if hasattr(threads, "bound_open_broker_sockets"):

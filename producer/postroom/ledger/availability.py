@@ -14,6 +14,7 @@ _NOT_US = "Redis refuses our user or password: see POSTROOM_REDIS_URL"
 _ALERTS = {
     "used memory > 'maxmemory'": "Redis is full: raise its maxmemory, or purge letters that are over",
     "MISCONF": "Redis cannot write to its disk: see its own log",
+    "unknown command": "Redis is too old: it has to be 6.2 or later, and 7.2 for POSTROOM_DURABILITY=synced",
     "max number of clients": "Redis takes no more connections: raise its maxclients",
     "Cluster mode is not enabled": "Redis is no cluster: begin POSTROOM_REDIS_URL with redis:// or rediss://",
 }

@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from zlib import crc32
 
 from postroom.states import LetterState
+
+_NAMED = re.compile(r"(postroom:(?:\{[^}]*\}:)?)([a-z]+)(?::.*)?")
+_TYPES: Mapping[str, str] = MappingProxyType(
+    {
+        "letter": "hash",
+        "history": "list",
+        "state": "zset",
+        "events": "stream",
+        "kept": "zset",
+        "breaker": "hash",
+        "slowed": "hash",
+        "refusals": "hash",
+        "letters": "hash",
+        "connections": "hash",
+        "sessions": "zset",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +130,18 @@ class Keys:
     def traces() -> str:
         """The relays that somebody traces, and until when."""
         return "postroom:traces"
+
+    @staticmethod
+    def type_of(key: str) -> str | None:
+        """Redis's name for the type that a key is of; None for one that scripts do not depend on."""
+        found = _NAMED.fullmatch(key)
+        return _TYPES.get(found[2]) if found else None
+
+    @staticmethod
+    def beside(key: str) -> list[str]:
+        """A key, and those that a script writes to beside it without being given them: with a history, the events."""
+        found = _NAMED.fullmatch(key)
+        return [key, f"{found[1]}events"] if found and found[2] == "history" else [key]
 
     @staticmethod
     def audit() -> str:

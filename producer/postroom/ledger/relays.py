@@ -258,5 +258,5 @@ def rate_now(kept: str, now_ms: int, rise_ms: int) -> float | None:
         rise_ms: in how long the rate doubles.
     """
     rate, since_ms, full = map(float, kept.split())
-    risen: float = rate * 2 ** min(60, (now_ms - since_ms) / rise_ms)
+    risen: float = rate * 2 ** min(60, max(0, now_ms - since_ms) / rise_ms)
     return risen if risen < full else None

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
 from itertools import repeat
 from typing import Any
 
-from redis.exceptions import MasterDownError, NoScriptError, ReadOnlyError
+from redis.exceptions import MasterDownError, NoScriptError, ReadOnlyError, ResponseError
 
 from postroom.ledger.cluster import Client, forget_connections, primaries
+from postroom.ledger.keys import Keys
+
+log = logging.getLogger("postroom")
 
 Argument = str | bytes | int
 
 _NO_PRIMARY = (ReadOnlyError, MasterDownError)
 _TO_REPEAT = (NoScriptError, *_NO_PRIMARY)
+_MENDED_AT_MOST = 2
+"""A script that Redis did not know may meet a key of the wrong type when it is sent in whole."""
 _BATCH = 128
 """Calls that one run of a script makes at most: nobody else is served meanwhile."""
 
@@ -82,8 +88,8 @@ class Scripts:
     def run_all(self, calls: Sequence[Call], then: Sequence[Argument] = ()) -> list[Any]:
         """Run scripts in one round trip, once for all calls of a verb, and return their answers in order.
 
-        Every script is idempotent: those that Redis did not know, or could not run where it is no primary any more,
-        are run again; the others are not. A call that fails does not hinder the others.
+        Every script is idempotent: those that Redis did not know, could not run where it is no primary any more, or
+        that met a key of the wrong type, which is put aside, are run again; the others are not. A call that fails does not hinder the others.
 
         Args:
             calls: what to run.
@@ -91,11 +97,11 @@ class Scripts:
         """
         batches = _batches(calls)
         answers = self._round_trip(batches, then)
-        left = [place for place, answer in enumerate(answers[: len(calls)]) if isinstance(answer, _TO_REPEAT)]
-        if left:
-            if any(isinstance(answers[place], _NO_PRIMARY) for place in left):
-                # After a failover the connections that were kept lead to what is a replica now: they do not break.
-                forget_connections(self.redis)
+        for _ in range(_MENDED_AT_MOST):
+            left = [place for place, answer in enumerate(answers[: len(calls)]) if _is_worth_another(answer)]
+            if not left:
+                break
+            self._mend([(calls[place], answers[place]) for place in left])
             again = self._round_trip(_batches([calls[place] for place in left]), then, is_whole=True)
             for place, answer in zip(left, again, strict=False):
                 answers[place] = answer
@@ -104,6 +110,31 @@ class Scripts:
             if isinstance(answer, Exception):
                 raise answer
         return answers
+
+    def _mend(self, failed: Sequence[tuple[Call, Exception]]) -> None:
+        if any(isinstance(error, _NO_PRIMARY) for _, error in failed):
+            # After a failover the connections that were kept lead to what is a replica now: they do not break.
+            forget_connections(self.redis)
+        self.put_aside(key for call, error in failed if is_wrong_type(error) for key in call.keys)
+
+    def put_aside(self, keys: Iterable[str]) -> None:
+        """Give other names to those of these keys that hold another type than theirs: somebody has overwritten them.
+
+        What is tried again then succeeds; it would fail for ever otherwise, and those that wait behind it with it.
+        """
+        types = {each: kind for key in keys for each in Keys.beside(key) if (kind := Keys.type_of(each))}
+        calls = [Call("put_aside", [key], [kind]) for key, kind in types.items()]
+        for answer in self._round_trip(_batches(calls), is_whole=True) if calls else ():
+            if isinstance(answer, Exception):
+                raise answer
+            for key, kind in zip(*[map(bytes.decode, answer)] * 2, strict=True):
+                log.error(
+                    "%s held a %s, which is none of Postroom's: it is now %s:damaged, and the key begins empty. "
+                    "See who else writes to this Redis",
+                    key,
+                    kind,
+                    key,
+                )
 
     def _round_trip(
         self, batches: Sequence[_Batch], then: Sequence[Argument] = (), *, is_whole: bool = False
@@ -115,7 +146,7 @@ class Scripts:
         if len(batches) == 1 and not then:
             try:
                 return list(self._send(self.redis, batches[0], is_whole=is_whole))
-            except _TO_REPEAT as error:
+            except ResponseError as error:
                 return [error for _ in batches[0].places]
         pipeline: Any = self.redis.pipeline(transaction=False)
         for batch in batches:
@@ -139,6 +170,15 @@ class Scripts:
             versions = [str(each.redis.info("server").get("redis_version", "0")) for each in primaries(self.redis)]
             self._shebang = all(int(version.split(".")[0]) >= 7 for version in versions)
         return source(verb, self.events_max, may_exceed_memory=self._shebang)
+
+
+def is_wrong_type(answer: object) -> bool:
+    """True for the error of a command that met a key of another type than it is for."""
+    return isinstance(answer, ResponseError) and "WRONGTYPE" in str(answer)
+
+
+def _is_worth_another(answer: object) -> bool:
+    return isinstance(answer, _TO_REPEAT) or is_wrong_type(answer)
 
 
 def _batches(calls: Sequence[Call]) -> list[_Batch]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from redis.exceptions import ResponseError
 
 from postroom import clock
 from postroom.ledger.availability import available
@@ -19,7 +20,7 @@ from postroom.ledger.layout import Layout
 from postroom.ledger.record import Claim, Recipient, decode_recipients, encode_recipients, text
 from postroom.ledger.relays import Relays
 from postroom.ledger.room import Room
-from postroom.ledger.scripts import Call, Scripts
+from postroom.ledger.scripts import Call, Scripts, is_wrong_type
 from postroom.states import FINAL, LetterState
 
 _WAITING = (LetterState.SCHEDULED, LetterState.DEFERRED, LetterState.QUEUED, LetterState.SENDING)
@@ -475,7 +476,12 @@ class Ledger:
         for state, partition in places:
             until_ms = now_ms + early_ms if state is LetterState.QUEUED else now_ms
             pipeline.zrange(self.keys.index(state, partition), "-inf", until_ms, byscore=True, offset=0, num=limit)
-        found = zip(places, pipeline.execute(), strict=True)
+        try:
+            found = zip(places, pipeline.execute(), strict=True)
+        except ResponseError as error:
+            if is_wrong_type(error):
+                self.scripts.put_aside(self.keys.index(*place) for place in places)
+            raise
         return {place: [text(letter_id) for letter_id in ids] for place, ids in found if ids}
 
     def _contents_of(self, letter_id: str) -> list[str]:

@@ -21,7 +21,7 @@ from email.utils import collapse_rfc2231_value
 from urllib.parse import unquote_to_bytes
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from postroom.address import Group, Mailbox
@@ -131,9 +131,9 @@ def encoded_words(octets: bytes) -> list[str]:
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
     """Linear time takes a tenth of it on an old machine, quadratic time hours."""
-    started = time.perf_counter()
+    started = time.process_time()
     yield
-    assert time.perf_counter() - started < seconds
+    assert time.process_time() - started < seconds
 
 
 def refusal(error: pytest.ExceptionInfo[InvalidLetter]) -> str:
@@ -171,7 +171,6 @@ tabless = texts.map(lambda text: text.replace("\t", ""))
 @example("Bilan, Tribune de Genève et tous")
 @example(LOOKALIKE)
 @example("a" * 66 + " " + "b" * 77)
-@settings(max_examples=150)
 def test_any_text_is_read_back_as_it_is(text: str) -> None:
     octets = unstructured("Subject", text)
     assert_well_written(octets)
@@ -294,7 +293,6 @@ def test_a_word_longer_than_a_line_is_encoded() -> None:
 
 
 @given(st.integers(1, 76), texts)
-@settings(max_examples=100)
 def test_the_fields_name_counts_in_the_first_line(length: int, text: str) -> None:
     octets = unstructured("X" * length, text)
     assert_well_written(octets)
@@ -511,7 +509,6 @@ def dense(name: str | None) -> str:
 
 @given(st.lists(mailboxes, min_size=1, max_size=5))
 @example([Mailbox("a@b.c", name) for name in WORDS])
-@settings(max_examples=150)
 def test_names_and_addresses_are_read_back_as_they_are(recipients: list[Mailbox]) -> None:
     octets = address_list("To", recipients)
     assert_well_written(octets, 998)
@@ -524,7 +521,6 @@ def test_names_and_addresses_are_read_back_as_they_are(recipients: list[Mailbox]
 @given(st.lists(mailboxes | groups, min_size=1, max_size=4))
 @example([Group("Team é", (Mailbox("a@b.c"), Mailbox("d@e.f", "ü"))), Mailbox("g@h.i")])
 @example([Group("", ())])
-@settings(max_examples=150)
 def test_groups_are_read_back_with_their_members(addresses: list[Mailbox | Group]) -> None:
     octets = address_list("To", addresses)
     assert_well_written(octets, 998)
@@ -627,7 +623,6 @@ def disposition(file_name: str) -> bytes:
 @given(texts.filter(lambda name: name != ""))
 @example("x" * 300)
 @example("日本語.pdf" * 40)
-@settings(max_examples=150)
 def test_a_file_name_is_read_back_as_it_is(name: str) -> None:
     octets = disposition(name)
     assert_well_written(octets)
@@ -725,7 +720,6 @@ def test_a_long_name_is_continued_in_complete_characters() -> None:
 @given(
     st.lists(st.tuples(st.from_regex(r"[a-z][a-z0-9-]{0,39}", fullmatch=True), texts.filter(bool)), max_size=4),
 )
-@settings(max_examples=150)
 def test_any_parameters_are_read_back(pairs: list[tuple[str, str]]) -> None:
     parameters = dict(pairs)
     octets = parameterized("Content-Type", "application/x-test", list(parameters.items()))
@@ -861,7 +855,6 @@ def test_a_list_field_holds_no_control_and_only_ascii(value: str) -> None:
 
 
 @given(st.sampled_from(["Subject", "X-Any", "Comments", "X-Very-Long-Name-Of-A-Field"]), texts)
-@settings(max_examples=100)
 def test_the_text_of_any_field_arrives(name: str, text: str) -> None:
     octets = field_octets(name, text)
     assert_well_written(octets, 998)
@@ -870,7 +863,6 @@ def test_the_text_of_any_field_arrives(name: str, text: str) -> None:
 
 
 @given(st.sampled_from([*sorted(ADDRESS), *sorted(STRUCTURED), *sorted(TEXT), "keywords", "x-any"]), texts | st.text())
-@settings(max_examples=150)
 def test_whatever_is_taken_is_one_field_of_one_message(name: str, value: str) -> None:
     try:
         octets = field_octets(name, value)
@@ -955,7 +947,6 @@ def test_what_is_read_is_data_and_is_refused_when_used_again() -> None:
 
 
 @given(texts | st.text(alphabet="=?utf-8qbQB*_ \t\r\nAZ=3"))
-@settings(max_examples=150)
 def test_reading_never_fails(text: str) -> None:
     assert isinstance(decode_header(text), str)
 

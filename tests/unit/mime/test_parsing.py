@@ -10,7 +10,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from postroom.errors import InvalidLetter
@@ -283,7 +283,6 @@ LINES = st.sampled_from(
 )
 
 
-@settings(max_examples=200)
 @given(st.lists(LINES, max_size=25), st.sampled_from([b"\r\n", b"\n"]))
 def test_whatever_comes_in_is_read_and_can_be_sent_again(lines: list[bytes], line_end: bytes) -> None:
     part = parse(line_end.join(lines))

@@ -285,7 +285,7 @@ def test_25_megabytes_are_in_memory_once_and_encoded_once() -> None:
 
 def test_a_small_text_is_written_in_microseconds() -> None:
     part = make_mime_part("hi!! this is my first mime-compliant programmatic email!")
-    started = time.perf_counter()
+    started = time.process_time()
     for _ in range(1000):
         render(part, "letter")
-    assert time.perf_counter() - started < 0.05
+    assert time.process_time() - started < 0.05

@@ -9,7 +9,7 @@ import re
 import time
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from postroom.mime.transfer_encoding import (
@@ -287,7 +287,6 @@ def test_bare_encodings_leave_octets_alone(encoding: str) -> None:
     assert encode(b"a\r\n", encoding) == decode(b"a\r\n", encoding) == b"a\r\n"
 
 
-@settings(max_examples=50)
 @given(st.binary(max_size=2000), st.sampled_from(sorted(ENCODINGS)))
 def test_pieces_joined_are_the_whole(octets: bytes, encoding: str) -> None:
     assert b"".join(encode_in_pieces(octets, encoding)) == encode(octets, encoding)
@@ -301,9 +300,9 @@ def test_pieces_joined_are_the_whole(octets: bytes, encoding: str) -> None:
     ],
 )
 def test_a_million_octets_take_no_longer_than_their_number_asks(octets: bytes) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     choose(octets, textual=True)
     encode(octets, "quoted-printable")
     encode(octets, "base64")
     normalize_newlines(octets)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2

@@ -6,6 +6,6 @@
 -- room     not needed
 local breaker = KEYS[1]
 if redis.call('HGET', breaker, 'probe') ~= ARGV[1] then return 0 end
-redis.call('HDEL', breaker, 'until_ms', 'why', 'since_ms', 'alert', 'probe', 'probe_until_ms')
+redis.call('HDEL', breaker, 'until_ms', 'wait_ms', 'why', 'since_ms', 'alert', 'probe', 'probe_until_ms')
 redis.call('PEXPIRE', breaker, ARGV[2])
 return 1

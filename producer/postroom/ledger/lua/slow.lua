@@ -10,9 +10,10 @@ local rate = full
 local found = redis.call('HGET', slowed, domain)
 if found then
   local was, since, was_full = found:match('^(%S+) (%S+) (%S+)$')
-  if now - tonumber(since) < 1000 then return was end
+  local passed = math.max(0, now - tonumber(since))
+  if passed < 1000 and now >= tonumber(since) then return was end
   full = tonumber(was_full)
-  rate = math.min(full, tonumber(was) * 2 ^ ((now - tonumber(since)) / rise))
+  rate = math.min(full, tonumber(was) * 2 ^ (passed / rise))
 end
 local text = string.format('%.3f', math.max(least, rate / 2))
 redis.call('HSET', slowed, domain, text .. ' ' .. digits(now) .. ' ' .. string.format('%.3f', full))
