@@ -12,8 +12,10 @@ from postroom.ledger import views
 from postroom.sending import new_letter
 from postroom_worker.delivery import deliver
 from postroom_worker.dev.capture import greylisted
-from postroom_worker.dev.server import wait_until
+from postroom_worker.dev.server import free_port, wait_until
+from postroom_worker.pace import LETTERS_A_LANE, TURN_S
 from postroom_worker.timer import longest_waits_ms, tick
+from postroom_worker.turn import stand_in_line
 
 CHUNK = 10
 PATIENCE_S = 30
@@ -43,8 +45,31 @@ def test_letters_sent_alone_go_before_all_chunks_of_a_campaign_but_the_one_in_ha
         here.postroom.send_letter(each, "Your password")
     are_queued.set()
     wait_until(lambda: views.counts(here.ledger)[LetterState.SENT] == 10 * CHUNK + 3, "all are sent")
-    found = order(here)
-    assert sorted(found[CHUNK : CHUNK + 3]) == singles
+    assert set(singles) < set(order(here)[: CHUNK + 3])
+
+
+def test_a_chunk_that_takes_its_time_lets_letters_sent_alone_go_before_the_rest_of_it(new_house: NewHouse) -> None:
+    here = new_house(POSTROOM_SESSIONS="1")
+    letters = campaign(here, 5 * LETTERS_A_LANE)
+    are_queued = Event()
+    here.answers["reader-000@example.com"] = lambda _: None if are_queued.wait(PATIENCE_S) else "451 too late"
+    here.slow |= {each.envelope.recipients[0]: TURN_S / LETTERS_A_LANE for each in letters}
+    here.postroom.send_letters(letters, chunk=len(letters))
+    here.worker("worker", "--concurrency=1")
+    wait_until(lambda: views.counts(here.ledger)[LetterState.SENDING], "its first letters are under way")
+    assert views.counts(here.ledger)[LetterState.QUEUED] == len(letters) - LETTERS_A_LANE
+    here.postroom.send_letter("password@example.com", "Your password")
+    are_queued.set()
+    wait_until(lambda: views.counts(here.ledger)[LetterState.SENT] == len(letters) + 1, "all are sent")
+    assert order(here)[LETTERS_A_LANE] == "password@example.com"
+
+
+def test_a_chunk_whose_rest_cannot_stand_in_line_is_rung_for_by_the_schedule(redis_url: str) -> None:
+    with desk(redis_url, "smtp://127.0.0.1:1", POSTROOM_BROKER_URL=f"redis://127.0.0.1:{free_port()}/0") as by_hand:
+        receipts = [by_hand.accept("ann@example.com") for _ in range(3)]
+        stand_in_line(by_hand.office, [each.id for each in receipts], BULK_QUEUE)
+        due = by_hand.ledger.release_due(10)
+        assert {each.letter_id for each in due} == {each.id for each in receipts}
 
 
 def test_the_retries_of_a_campaign_stand_behind_letters_sent_alone(new_house: NewHouse) -> None:

@@ -19,6 +19,7 @@ from postroom_worker.lane import AWAY_WAIT_MS, FAULT_WAIT_MS, Lane
 from postroom_worker.limits import Wait, domain_of
 from postroom_worker.office import Office
 from postroom_worker.outbox import Delivered, Outbox, until_recorded
+from postroom_worker.pace import LETTERS_A_LANE
 from postroom_worker.parcel import Parcel
 from postroom_worker.relay import Relay
 from postroom_worker.routing import route
@@ -28,8 +29,6 @@ from postroom_worker.stopping import is_stopping
 log = logging.getLogger("postroom")
 
 _NEWER_SCHEMA_WAIT_MS = 60_000
-_LETTERS_A_LANE = 4
-"""Fewer are not worth a session of their own."""
 
 
 def deliver(office: Office, letter_ids: Sequence[str]) -> list[Delivered]:
@@ -124,7 +123,7 @@ def _open_relay(office: Office, parcel: Parcel, outbox: Outbox) -> Relay | None:
 
 def send(office: Office, relay: Relay, source: deque[Parcel], outbox: Outbox) -> Sequence[Parcel]:
     """Send parcels through as many sessions as are worth it; returns those that have to look for another relay."""
-    number = max(1, min(office.settings.sessions, ceil(len(source) / _LETTERS_A_LANE)))
+    number = max(1, min(office.settings.sessions, ceil(len(source) / LETTERS_A_LANE)))
     share = ceil(len(source) / number)
     lanes = [Lane(office, relay, source, outbox, share) for _ in range(number)]
     threads = [thread for lane in lanes[1:] if (thread := _started(lane))]

@@ -15,6 +15,7 @@ from postroom_worker.breaker import Breaker
 from postroom_worker.lease import Leases
 from postroom_worker.limits import Places
 from postroom_worker.orders import Orders
+from postroom_worker.pace import LETTERS_A_LANE, Pace
 from postroom_worker.relay import Relay
 from postroom_worker.relay_file import read_relays
 from postroom_worker.settlement import Rules
@@ -43,6 +44,7 @@ class Office:
     orders: Orders
     rules: Rules
     telemetry: Telemetry
+    pace: Pace
     worker: str
 
     @classmethod
@@ -84,6 +86,7 @@ class Office:
             orders=orders,
             rules=Rules(Backoff.of_letters(settings), ledger.times, settings.pauses_max),
             telemetry=telemetry,
+            pace=Pace(LETTERS_A_LANE * settings.sessions),
             worker=worker,
         )
 

@@ -14,16 +14,17 @@ from celery.signals import worker_process_shutdown, worker_shutdown
 
 from postroom import clock
 from postroom.bell import ACCEPT, DELIVER, PROBE, Bells
+from postroom.broker import BULK_QUEUE
 from postroom.errors import InvalidLetter, LedgerUnavailable, NewerSchema, PostroomError
 from postroom.ledger.workers import answer_probe
 from postroom.letter_id import check_id
 from postroom.states import LetterState
 from postroom_worker.acceptance import accept_letter
 from postroom_worker.app import app
-from postroom_worker.delivery import deliver
 from postroom_worker.office import office
 from postroom_worker.outbox import Delivered
 from postroom_worker.stopping import is_stopping
+from postroom_worker.turn import stand_in_line, take_turn
 
 log = logging.getLogger("postroom")
 
@@ -38,12 +39,14 @@ class NotDelivered(PostroomError):
 @app.task(name=DELIVER, throws=(NotDelivered, InvalidLetter), max_retries=None)
 def deliver_letters(letter_ids: list[str]) -> dict[str, Any]:
     """Deliver letters by their ids. The task's state is the outcome of one alone, and the worst outcome of several."""
-    delivered = deliver(office(), [check_id(each, "letter_ids") for each in letter_ids])
+    delivered, left = take_turn(office(), [check_id(each, "letter_ids") for each in letter_ids])
+    if left:
+        stand_in_line(office(), left, BULK_QUEUE)
     # Another bell of the same letter was quicker: its task tells the outcome, this one nothing.
     own = [each for each in delivered if each.is_ours]
     if not own:
         raise Ignore
-    return _shown(own[0]) if len(delivered) == 1 else _shown_together(own)
+    return _shown(own[0]) if len(letter_ids) == 1 else _shown_together(own, len(left))
 
 
 # This message is no bell, but the letter itself: it outlives the process that reads it, and an absence of the ledger.
@@ -78,9 +81,11 @@ def _shown(done: Delivered) -> dict[str, Any]:
     return {"state": done.state, "why": done.why}
 
 
-def _shown_together(done: Sequence[Delivered]) -> dict[str, Any]:
+def _shown_together(done: Sequence[Delivered], left: int) -> dict[str, Any]:
     """Return or raise what makes the monitor show a chunk: how many letters are in each state, and the first reply."""
     numbers = Counter(str(each.state) for each in done)
+    if left:
+        numbers["back in line"] = left
     told = ", ".join(f"{number} {state}" for state, number in numbers.most_common())
     for each in done:
         if each.state in _NOT_DELIVERED:

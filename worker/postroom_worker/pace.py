@@ -1,0 +1,29 @@
+"""The pace: how many letters a process delivers in a turn, and so how many it claims at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LETTERS_A_LANE = 4
+"""Fewer are not worth a session of their own."""
+TURN_S = 0.5
+"""How long a chunk goes on, at least: who waits for the worker meanwhile waits as long, or for a few slow letters."""
+_FASTER_AT_MOST = 8
+
+
+@dataclass(slots=True)
+class Pace:
+    """How many letters this process delivers in a turn, as it went lately."""
+
+    least: int
+    """Enough to keep all sessions busy."""
+    letters: int = 0
+
+    def share(self) -> int:
+        """Return how many letters to claim at once."""
+        return max(self.least, self.letters)
+
+    def learn(self, letters: int, took_s: float) -> None:
+        """Take note of how long letters took; fewer than can be told anything by are passed over."""
+        if letters >= self.least:
+            self.letters = min(int(letters * TURN_S / max(took_s, 1e-6)), _FASTER_AT_MOST * self.share())
