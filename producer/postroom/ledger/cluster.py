@@ -116,8 +116,9 @@ class _Command:
 
     @property
     def key(self) -> Any:
-        """The key that tells the node: of a script the first one."""
-        return self.arguments[2 if self.name in ("eval", "evalsha") else 0]
+        """The key that tells the node: of a script the first one; any will do for a command that has none."""
+        place = 2 if self.name in ("eval", "evalsha") else 0
+        return self.arguments[place] if self.arguments else ""
 
     def queue(self, pipeline: Any) -> None:
         getattr(pipeline, self.name)(*self.arguments, **self.options)
@@ -136,7 +137,7 @@ class Pipeline:
         self._then: tuple[Any, ...] = ()
 
     def __getattr__(self, name: str) -> Callable[..., None]:
-        """Return what queues a command: its first argument is its key, or it is a script."""
+        """Return what queues a command: its first argument is its key, or it is a script, or it has no argument."""
 
         def queue(*arguments: Any, **options: Any) -> None:
             self._commands.append(_Command(name, arguments, options))
