@@ -89,7 +89,8 @@ class Scripts:
         """Run scripts in one round trip, once for all calls of a verb, and return their answers in order.
 
         Every script is idempotent: those that Redis did not know, could not run where it is no primary any more, or
-        that met a key of the wrong type, which is put aside, are run again; the others are not. A call that fails does not hinder the others.
+        that met a key of the wrong type, which is put aside, are run again; the others are not. A call that fails does
+        not hinder the others.
 
         Args:
             calls: what to run.
