@@ -614,12 +614,13 @@ def test_a_key_of_the_wrong_type_stops_a_script_before_its_first_write(
 
 
 def test_a_call_that_fails_does_not_hinder_the_others_of_its_batch(ledger: Ledger) -> None:
-    ledger.redis.set(ledger.keys.history("L2"), "wrong")
-    with pytest.raises(LedgerUnavailable, match="WRONGTYPE"):
-        ledger.accept_all([new("L1"), new("L2"), new("L3")])
-    assert [state_of(ledger, each) for each in ("L1", "L3")] == [LetterState.QUEUED] * 2
-    assert not ledger.redis.exists(ledger.keys.letter("L2"))
-    assert views.counts(ledger)[LetterState.QUEUED] == 2
+    ids = ["L1", "L2", "L3"]
+    ledger.accept_all([new(each) for each in ids])
+    ledger.redis.hset(ledger.keys.letter("L2"), "fence", "no number")
+    with pytest.raises(LedgerUnavailable, match="Redis did not answer as it should"):
+        ledger.claim(ids, "w")
+    states = [LetterState.SENDING, LetterState.QUEUED, LetterState.SENDING]
+    assert [state_of(ledger, each) for each in ids] == states
 
 
 def test_a_full_redis_refuses_new_letters_and_takes_what_became_of_the_old_ones(tmp_path: Path) -> None:
