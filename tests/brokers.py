@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import random
-import re
 import shutil
 import signal
 import socket
@@ -100,14 +99,6 @@ class OverRabbitMQ:
         with self._queues() as queues:
             return sum(int(queue.queue_declare() and queue.purge()) for queue in queues)
 
-    def is_written_down(self) -> bool:
-        """True when the server finds its queues again though it is killed: they are in its log some seconds later."""
-        logs = [
-            path.read_bytes() for path in self.server.folder.glob("data/*/*") if path.suffix in (".LOG", ".DCD", ".DCL")
-        ]
-        name = self.name.encode()
-        return all(re.search(name + b".{1,30}queue.{1,12}" + queue.encode(), b"".join(logs), re.S) for queue in QUEUES)
-
     def end(self) -> None:
         """As `Broker.end`: each of its queues would go on to tick, and with a hundred of them nothing else is done."""
         with suppress(OSError):  # the server may have been killed
@@ -161,6 +152,12 @@ class RabbitMQ:
                 preexec_fn=dying_with_parent(),
             )
         wait_until(self._answers, f"RabbitMQ answers; its log is {self.folder / 'server.log'}", _START_S)
+
+    def stop(self) -> None:
+        """Stop it, in order: killed, it does not always find its queues again."""
+        assert self.process
+        self.process.terminate()
+        self.process.wait(_START_S)
 
     def kill(self) -> None:
         """Stop it as kill -9 does."""

@@ -613,6 +613,16 @@ def test_a_key_of_the_wrong_type_stops_a_script_before_its_first_write(
         assert dump(redis) == before
 
 
+def test_a_call_that_fails_does_not_hinder_the_others_of_its_batch(ledger: Ledger) -> None:
+    ids = ["L1", "L2", "L3"]
+    ledger.accept_all([new(each) for each in ids])
+    ledger.redis.hset(ledger.keys.letter("L2"), "fence", "no number")
+    with pytest.raises(LedgerUnavailable, match="Redis did not answer as it should"):
+        ledger.claim(ids, "w")
+    states = [LetterState.SENDING, LetterState.QUEUED, LetterState.SENDING]
+    assert [state_of(ledger, each) for each in ids] == states
+
+
 def test_a_full_redis_refuses_new_letters_and_takes_what_became_of_the_old_ones(tmp_path: Path) -> None:
     with server(tmp_path, "--maxmemory", "100mb") as running, Redis.from_url(running.url) as redis:
         ledger, hasty = Ledger(redis, TIMES), Ledger(redis, AT_ONCE)
