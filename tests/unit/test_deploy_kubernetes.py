@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -91,11 +92,19 @@ def test_what_an_overlay_makes_follows_its_schemas(overlay: str) -> None:
 
 
 @building
-def test_with_the_scaling_what_is_applied_leaves_the_number_of_workers_alone(tmp_path: Path) -> None:
-    shutil.copytree(FOLDER, tmp_path / "kubernetes")
-    (tmp_path / "kustomization.yaml").write_text("resources: [kubernetes/redis]\ncomponents: [kubernetes/keda]\n")
+def test_the_kustomization_that_the_page_gives_changes_what_it_names_and_leaves_the_scaling_to_keda(
+    tmp_path: Path,
+) -> None:
+    (given,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/deploy.md").read_text(), re.S)
+    shutil.copytree(FOLDER, tmp_path / "deploy/kubernetes")
+    (tmp_path / "kustomization.yaml").write_text(given)
     found = {each["kind"] + each["metadata"]["name"]: each for each in built(tmp_path)}
-    assert "replicas" not in found["Deploymentworker"]["spec"]
+    worker = found["Deploymentworker"]["spec"]
+    assert worker["template"]["spec"]["containers"][0]["image"] == "registry.example.org/postroom:0.1.0"
+    (config,) = [each["data"] for name, each in found.items() if name.startswith("ConfigMappostroom")]
+    assert config["POSTROOM_EHLO_NAME"] == "mail.example.org"
+    assert config["POSTROOM_REDIS_URL"].startswith("sentinel://")
+    assert "replicas" not in worker, "else each `kubectl apply` would take back what KEDA decided"
     assert found["ScaledObjectworker"]["spec"] == next(of_kind("ScaledObject"))["spec"]
 
 
