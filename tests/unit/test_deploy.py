@@ -1,4 +1,4 @@
-"""What is shipped to be run: docker-compose.yml and the image it builds, as far as they can be read without Docker."""
+"""What is shipped to be run with Docker: docker-compose.yml, what goes beside it, and the image they build."""
 
 from __future__ import annotations
 
@@ -6,22 +6,40 @@ import json
 import re
 import shlex
 import tomllib
-from dataclasses import fields
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from flower.options import default_options
 from jsonschema import Draft201909Validator
 
-from postroom.settings import Settings, variable
+from postroom.settings import Settings
 from postroom_worker import app
 
 ROOT = Path(__file__).parents[2]
-COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+
+
+def merged(base: Any, over: Any) -> Any:
+    """Return one Compose file with another over it, by Compose's rules as far as ours ask for them."""
+    if not isinstance(base, dict) or not isinstance(over, dict):
+        return over
+    return base | {key: merged(base.get(key), value) for key, value in over.items()}
+
+
+def compose(*names: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in names:
+        found = merged(found, yaml.safe_load((ROOT / name).read_text()))
+    return found
+
+
+ALONE = "docker-compose.yml"
+OVERRIDES = ("deploy/compose/rabbitmq.yml", "deploy/compose/sentinel.yml")
+COMPOSE = compose(ALONE)
+VARIANTS = {name: compose(ALONE, *([name] if name != ALONE else [])) for name in (ALONE, *OVERRIDES)}
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-README = (ROOT / "README.md").read_text()
+ALL_SERVICES = [(variant, name) for variant, found in VARIANTS.items() for name in found["services"]]
 
 
 def instructions(dockerfile: str) -> list[tuple[str, str]]:
@@ -36,22 +54,28 @@ RUNTIME = dict(DOCKERFILE[max(at for at, (name, _) in enumerate(DOCKERFILE) if n
 """The last stage: it is what runs. Of an instruction that is given several times, the last counts."""
 
 
-def test_docker_compose_yml_follows_the_compose_specification() -> None:
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_what_compose_reads_follows_its_specification(variant: str) -> None:
     schema = json.loads((ROOT / "tests/data/compose-spec.json").read_text())
-    assert [error.message for error in Draft201909Validator(schema).iter_errors(COMPOSE)] == []
-    misspelt = {"services": {"redis": {**SERVICES["redis"], "healthchek": {}}}}
+    for read in (yaml.safe_load((ROOT / variant).read_text()), VARIANTS[variant]):
+        assert [error.message for error in Draft201909Validator(schema).iter_errors(read)] == []
+    misspelt = deepcopy(VARIANTS[variant])
+    misspelt["services"]["redis"]["healthchek"] = {}
     assert list(Draft201909Validator(schema).iter_errors(misspelt)), "the schema finds mistakes"
 
 
-@pytest.mark.parametrize("path", ["docker-compose.yml", "deploy/Dockerfile", "README.md"])
-def test_every_variable_that_is_named_is_a_setting(path: str) -> None:
-    named = set(re.findall(r"\bPOSTROOM_[A-Z_]+", (ROOT / path).read_text()))
-    assert named <= {variable(each.name) for each in fields(Settings)}
-
-
-def test_every_flower_variable_is_an_option_of_flower_which_ignores_others_silently() -> None:
-    named = {name for name in SERVICES["flower"]["environment"] if name.startswith("FLOWER_")}
-    assert {name.removeprefix("FLOWER_").lower() for name in named} <= set(default_options)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_what_a_service_refers_to_is_there(variant: str) -> None:
+    found = VARIANTS[variant]
+    for service in found["services"].values():
+        assert set(service.get("depends_on", ())) <= set(found["services"])
+        for mounted in service.get("volumes", ()):
+            source = mounted.partition(":")[0]
+            assert source.startswith("./") or source in found["volumes"]
+        for config in service.get("configs", ()):
+            assert (config if isinstance(config, str) else config["source"]) in found["configs"]
+    for config in found["configs"].values():
+        assert "content" in config or (ROOT / config["file"]).is_file()
 
 
 def test_the_ledger_is_durable_and_never_evicted() -> None:
@@ -64,48 +88,64 @@ def test_the_ledger_is_durable_and_never_evicted() -> None:
     assert volume in COMPOSE["volumes"]
 
 
-@pytest.mark.parametrize("name", SERVICES)
-def test_nothing_is_published_beyond_this_machine(name: str) -> None:
-    for port in SERVICES[name].get("ports", []):
+@pytest.mark.parametrize(("variant", "name"), ALL_SERVICES)
+def test_nothing_is_published_beyond_this_machine(variant: str, name: str) -> None:
+    for port in VARIANTS[variant]["services"][name].get("ports", []):
         assert port.startswith("127.0.0.1:")
 
 
-def test_the_monitor_asks_for_a_password_and_there_is_none_by_default() -> None:
+def test_the_monitors_ask_for_a_password_and_there_is_none_by_default() -> None:
     environment = SERVICES["flower"]["environment"]
     assert re.fullmatch(r"\w+:\$\{FLOWER_PASSWORD:\?[^}]+\}", environment["FLOWER_BASIC_AUTH"])
+    assert SERVICES["grafana"]["environment"]["GF_SECURITY_ADMIN_PASSWORD"].endswith(":-${FLOWER_PASSWORD}}")
 
 
-@pytest.mark.parametrize("name", SERVICES)
-def test_every_service_says_whether_it_works(name: str) -> None:
-    found = SERVICES[name].get("healthcheck", {}).get("test") or (is_ours(name) and RUNTIME["HEALTHCHECK"])
-    assert found
+@pytest.mark.parametrize(("variant", "name"), ALL_SERVICES)
+def test_every_service_says_whether_it_works(variant: str, name: str) -> None:
+    service = VARIANTS[variant]["services"][name]
+    if name == "worker":
+        assert "inspect ping" in RUNTIME["HEALTHCHECK"]
+    else:
+        assert service["healthcheck"]["test"]
 
 
-@pytest.mark.parametrize("name", SERVICES)
-def test_no_service_runs_as_root_or_can_change_its_own_files(name: str) -> None:
-    user = str(SERVICES[name].get("user", RUNTIME["USER"] if is_ours(name) else "root"))
+@pytest.mark.parametrize(("variant", "name"), ALL_SERVICES)
+def test_no_service_runs_as_root_or_can_change_its_own_files(variant: str, name: str) -> None:
+    service = VARIANTS[variant]["services"][name]
+    user = str(service.get("user", RUNTIME["USER"] if is_ours(service) else "root"))
     assert user.partition(":")[0] not in ("root", "0", "")
-    assert SERVICES[name]["read_only"] is True
-    assert SERVICES[name]["cap_drop"] == ["ALL"]
-    assert "no-new-privileges:true" in SERVICES[name]["security_opt"]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert "no-new-privileges:true" in service["security_opt"]
 
 
-@pytest.mark.parametrize("name", SERVICES)
-def test_every_service_is_started_again_when_it_ends(name: str) -> None:
-    assert SERVICES[name]["restart"] == "unless-stopped"
+@pytest.mark.parametrize(("variant", "name"), ALL_SERVICES)
+def test_every_service_is_started_again_when_it_ends(variant: str, name: str) -> None:
+    assert VARIANTS[variant]["services"][name]["restart"] == "unless-stopped"
 
 
 def test_compose_runs_the_commands_that_the_readme_gives() -> None:
-    lines = (line.strip() for line in README.splitlines())
+    lines = (line.strip() for line in (ROOT / "README.md").read_text().splitlines())
     given = [shlex.split(line) for line in lines if line.startswith(("celery ", "postroom flower"))]
     for name, words in (("worker", 4), ("flower", 2)):
         assert shlex.split(SERVICES[name]["command"])[:words] in [each[:words] for each in given]
     assert json.loads(RUNTIME["CMD"]) == shlex.split(SERVICES["worker"]["command"])
 
 
+def test_what_is_not_needed_to_send_is_in_profiles() -> None:
+    profiles = {name: service.get("profiles", []) for name, service in SERVICES.items()}
+    assert {name for name, found in profiles.items() if not found} == {"redis", "worker", "flower"}
+    assert {name for name, found in profiles.items() if found == ["mail"]} == {"mail"}
+    assert {name for name, found in profiles.items() if found == ["metrics"]} == {"prometheus", "exporter", "grafana"}
+
+
+def test_there_are_two_workers_so_that_one_may_be_away() -> None:
+    assert SERVICES["worker"]["deploy"]["replicas"] == 2
+
+
 def test_a_worker_that_is_stopped_has_time_for_the_letters_in_hand() -> None:
-    grace_s = int(SERVICES["worker"]["stop_grace_period"].removesuffix("s"))
-    assert grace_s > max(app.conf.worker_soft_shutdown_timeout, Settings().lease_s)
+    grace_s = 60 * int(SERVICES["worker"]["stop_grace_period"].removesuffix("m"))
+    assert grace_s > max(app.conf.worker_soft_shutdown_timeout, Settings().lease_s, Settings().content_timeout_s)
 
 
 def test_the_worker_delivers_to_the_mail_catcher_unless_another_relay_is_named() -> None:
@@ -118,6 +158,42 @@ def test_what_is_set_for_staging_reaches_the_worker() -> None:
     environment = SERVICES["worker"]["environment"]
     for name in ("POSTROOM_REDIRECT_ALL", "POSTROOM_REDIRECT_EXCEPT", "POSTROOM_HOLD_ALL"):
         assert environment[name] == f"${{{name}:-}}"
+
+
+@pytest.mark.parametrize("variant", OVERRIDES)
+def test_a_variant_tells_all_of_ours_where_its_servers_are(variant: str) -> None:
+    changed = "POSTROOM_BROKER_URL" if "rabbitmq" in variant else "POSTROOM_REDIS_URL"
+    ours = {name: each for name, each in VARIANTS[variant]["services"].items() if is_ours(each)}
+    told = {name: each["environment"].get(changed, "") for name, each in ours.items()}
+    assert len({told[name] for name in ("worker", "flower")}) == 1
+    hosts = re.split(r"[,:/?]", told["worker"].partition("://")[2].rpartition("@")[2])
+    assert hosts[0] in VARIANTS[variant]["services"]
+    if changed == "POSTROOM_REDIS_URL":
+        assert told["exporter"] == told["worker"]
+        assert set(hosts[: hosts.index("0")]) <= set(VARIANTS[variant]["services"])
+        assert "sentinel monitor postroom " in (ROOT / "deploy/kubernetes/sentinel/sentinel.conf").read_text()
+        assert told["worker"].endswith("?master=postroom")
+
+
+def test_prometheus_finds_the_exporter_and_its_rules() -> None:
+    """The exporter shares Prometheus's loopback, and so is where it is on any machine that runs both."""
+    assert SERVICES["exporter"]["network_mode"] == "service:prometheus"
+    folder = ROOT / "deploy/prometheus"
+    read = yaml.safe_load((folder / "prometheus.yml").read_text())
+    targets = [
+        target for each in read["scrape_configs"] for some in each["static_configs"] for target in some["targets"]
+    ]
+    settings = Settings()
+    assert targets == [f"{settings.metrics_address}:{settings.metrics_port}"]
+    for rules in read["rule_files"]:
+        assert (folder / rules).is_file()
+
+
+def test_grafana_is_given_the_dashboards_that_there_are() -> None:
+    provided = yaml.safe_load(COMPOSE["configs"]["grafana-dashboards"]["content"])["providers"][0]["options"]["path"]
+    source, target, _ = SERVICES["grafana"]["volumes"][0].split(":")
+    assert provided == target
+    assert list((ROOT / source).glob("*.json"))
 
 
 def test_the_image_is_made_of_files_that_its_context_holds() -> None:
@@ -133,10 +209,10 @@ def test_the_image_has_the_extras_that_its_commands_need() -> None:
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     installed = next(argument for name, argument in DOCKERFILE if name == "RUN" and ".whl)[" in argument)
     extras = re.findall(r"\.whl\)\[([\w,]+)\]", installed)[0].split(",")
-    assert extras == ["worker", "monitor"]
+    assert extras == ["worker", "monitor", "metrics"]
     assert set(extras) <= set(declared)
 
 
-def is_ours(name: str) -> bool:
+def is_ours(service: dict[str, Any]) -> bool:
     """True for a service of the image that deploy/Dockerfile makes."""
-    return bool(SERVICES[name].get("build", {}).get("dockerfile") == "deploy/Dockerfile")
+    return bool(service.get("build", {}).get("dockerfile") == "deploy/Dockerfile")

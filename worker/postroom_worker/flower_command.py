@@ -11,6 +11,7 @@ import click
 
 from postroom.cli import output
 from postroom.cli.desk import Desk, pass_desk
+from postroom.settings import process_settings
 from postroom_worker import monitor
 from postroom_worker.app import app
 from postroom_worker.operator_tasks import ACTS
@@ -41,7 +42,7 @@ def flower(
 
     Its API starts the operator's tasks, and nothing else. Further OPTIONS are Flower's own, such as --url-prefix=mail.
     """
-    if desk.postroom.settings.broker != app.conf.broker_url:
+    if desk.postroom.settings.broker != process_settings().broker:
         raise click.UsageError("Flower reads the environment: set POSTROOM_REDIS_URL in place of --redis-url")
     if not os.environ.get("FLOWER_BASIC_AUTH"):
         os.environ["FLOWER_BASIC_AUTH"] = f"{_USER}:{_password(password_file)}"
