@@ -101,7 +101,7 @@ def test_a_letter_that_was_sent_counts_from_when_it_might_first_be_sent(monkeypa
     ]
 
 
-@pytest.mark.parametrize("state", set(LetterState) - {LetterState.SENT, LetterState.PARTIAL})
+@pytest.mark.parametrize("state", sorted(set(LetterState) - {LetterState.SENT, LetterState.PARTIAL}))
 def test_a_letter_that_was_not_sent_has_taken_no_time_yet(state: LetterState) -> None:
     names = {series[0] for series, _ in series_of(CLAIM, ATTEMPT, replace(SENT, state=state))}
     assert metrics.DELIVERY_SECONDS.name not in names
