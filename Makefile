@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test test-rabbitmq test-cluster unit chaos lint format docs bench bench-scale bench-commands bench-growth composing clean
+.PHONY: help install demo dev test test-rabbitmq test-cluster unit chaos lint format docs bench bench-scale bench-commands bench-growth bench-profile composing clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 16
@@ -61,6 +61,9 @@ bench-scale: install ## letters a second with 1, 2 and 4 worker processes
 
 bench-commands: install ## what a letter asks of the ledger's Redis, command by command
 	@$(BIN)/python benchmarks/commands.py
+
+bench-profile: install ## where the CPU goes, of those who send and of the worker (py-spy)
+	@PATH="$(BIN):$$PATH" $(BIN)/python benchmarks/profiled.py
 
 bench-growth: install ## what a ledger costs with nothing in it, and with 100,000 letters (SIZES="0 1000000" for others)
 	@$(BIN)/python benchmarks/growth.py $(SIZES)
