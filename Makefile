@@ -4,7 +4,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test test-rabbitmq test-cluster unit chaos lint format docs bench bench-scale bench-commands bench-growth bench-profile composing clean
+.PHONY: help install demo dev test test-rabbitmq test-cluster unit chaos lint format docs site bench bench-scale bench-commands
+.PHONY: bench-growth bench-profile composing clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 16
@@ -39,12 +40,13 @@ unit: install ## the fast tests
 chaos: install ## 2,000 letters, every fault, three accounts compared (CHAOS_LETTERS, CHAOS_SEED)
 	@CHAOS_LETTERS=$${CHAOS_LETTERS:-2000} $(BIN)/python -m pytest -s tests/chaos
 
-lint: install ## format, style, types, architecture
+lint: install ## format, style, types, architecture, docs
 	@$(BIN)/ruff format --check
 	@$(BIN)/ruff check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python docs/generate.py --check
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 format: install ## mend format and style
 	@$(BIN)/ruff format
@@ -52,6 +54,9 @@ format: install ## mend format and style
 
 docs: install ## write the tables of the docs anew
 	@$(BIN)/python docs/generate.py
+
+site: install ## build the docs as a site, in site/: a broken link fails it
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet && echo site/index.html
 
 bench: install ## letters a second, ours and the peers' (ROWS="bulk naive" for some)
 	@$(BIN)/python benchmarks/run.py $(ROWS)
@@ -72,4 +77,4 @@ composing: install ## what composing costs, beside the standard library
 	@$(BIN)/python benchmarks/compose.py
 
 clean: ## remove .venv and everything that was made
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .postroom .bench build dist
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .postroom .bench build dist site

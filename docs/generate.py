@@ -8,6 +8,7 @@ from logging import makeLogRecord
 from pathlib import Path
 
 import msgspec
+from command_page import command_page
 
 from postroom import Letter, letter_json, metrics, settings, states
 from postroom_worker import outcome
@@ -164,6 +165,7 @@ _LOGGED = {
 
 
 PAGES = {
+    "command.md": lambda: command_page(_NOTE),
     "metrics.md": metrics_page,
     "settings.md": settings_page,
     "states.md": states_page,
