@@ -156,7 +156,7 @@ def refused(here: Desk, relay: ScriptedRelay, number: int) -> list[LetterState]:
 def test_a_relay_that_refuses_us_is_paused_before_it_fails_a_whole_campaign(
     step: str, answer: str, redis_url: str
 ) -> None:
-    settings = {"POSTROOM_REFUSALS_MAX": "5", "POSTROOM_PAUSE_FIRST_S": "60"}
+    settings = {"POSTROOM_REFUSALS_MAX": "5", "POSTROOM_PAUSE_FIRST_S": "60", "POSTROOM_PAUSE_MAX_S": "60"}
     with scripted_relay({step: say(answer)}) as relay, desk(redis_url, relay.url, **settings) as here:
         states = refused(here, relay, 8)
         assert states == [LetterState.FAILED] * 4 + [LetterState.DEFERRED] * 4

@@ -260,7 +260,7 @@ def test_what_waits_for_a_relay_that_was_down_goes_on_when_an_operator_says_so(r
         assert here.deliver(receipt).reason.startswith("relay default is left alone: 421")
         relay.scripts = ({},)
         resumed = run(redis_url, "resume", "--relay", "default", "--yes")
-        assert "1 letter waited for it" in resumed.output
+        assert "2 letters waited for it" in resumed.output
         deliver_due(here)
         assert receipt.status().state is LetterState.SENT, "also by the worker that met the pause"
 

@@ -58,7 +58,7 @@ def test_a_redis_that_is_set_up_as_it_should_be_is_well() -> None:
         ({"eviction": "allkeys-lru", "memory_max": 0}, "eviction", Level.WARN, "harmless only while"),
         ({"memory_max": 0}, "memory", Level.WARN, "no limit"),
         ({"memory_used": 760 * MIB}, "memory", Level.WARN, "76%"),
-        ({"memory_used": 950 * MIB}, "memory", Level.BAD, "soon new letters are refused"),
+        ({"memory_used": 1000 * MIB}, "memory", Level.BAD, "new letters are refused beyond 100%"),
     ],
 )
 def test_what_redis_says_of_itself_is_judged(changes: dict[str, Any], area: str, level: Level, says: str) -> None:

@@ -70,6 +70,8 @@ def settle(
     elif state is LetterState.DEFERRED:
         # Who met the pause comes after those who did not: the relay is probed by another, if there is one.
         wait_ms = 2 * pause_ms if is_pause else rules.backoff.wait_ms(attempts, random) if counts else 0
+        # Who resumes the relay finds by this reason who waits for it.
+        reason = f"relay {attempt.relay} is left alone" if is_pause else ""
         worthless = _worthless(claim, attempt.took_ms + wait_ms)
         if worthless:
             recipients = expired(recipients, worthless)

@@ -28,7 +28,8 @@ class _Commands(Elsewhere):
         try:
             return super().invoke(ctx)
         except PostroomError as error:
-            remedy = "; look at POSTROOM_REDIS_URL, or --redis-url" if isinstance(error, LedgerUnavailable) else ""
+            is_away = isinstance(error, LedgerUnavailable) and not error.is_alert
+            remedy = "; look at POSTROOM_REDIS_URL, or --redis-url" if is_away else ""
             lines = [printable(line, _LINE_MAX) for line in str(error).split("\n")]
             raise click.ClickException("\n".join(lines) + remedy) from error
 

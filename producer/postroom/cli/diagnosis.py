@@ -17,19 +17,24 @@ _MENDED: Mapping[str, Mapping[tuple[int, int], int]] = {
     "valkey": {(7, 2): 11, (8, 0): 6, (8, 1): 4},
 }
 """The first releases, by series, without CVE-2025-49844 and its like: whoever may send commands could run code."""
-_FULL, _NEARLY_FULL = 0.9, 0.75
+_NEARLY_FULL = 0.75
 _CLOCK_WARN_MS, _CLOCK_BAD_MS = 2_000, 60_000
 _QUEUED_LONG_MS = 60_000
 _DUE_LONG_MS = 30_000
 _MIB = 1024 * 1024
 
 
-def of_redis(facts: RedisFacts) -> Iterator[Finding]:
-    """Yield what Redis's own words mean: version, persistence, eviction, memory."""
+def of_redis(facts: RedisFacts, memory_part: float = 1.0) -> Iterator[Finding]:
+    """Yield what Redis's own words mean: version, persistence, eviction, memory.
+
+    Args:
+        facts: what it says.
+        memory_part: the part of its memory beyond which no new letter is taken.
+    """
     yield _version(facts)
     yield from _persistence(facts)
     yield _eviction(facts)
-    yield _memory(facts)
+    yield _memory(facts, memory_part)
 
 
 def _version(facts: RedisFacts) -> Finding:
@@ -79,7 +84,7 @@ def _eviction(facts: RedisFacts) -> Finding:
     return warn("eviction", f"{facts.eviction}: harmless only while Redis has no limit of memory", remedy)
 
 
-def _memory(facts: RedisFacts) -> Finding:
+def _memory(facts: RedisFacts, most: float) -> Finding:
     used = f"{facts.memory_used // _MIB:,} MiB used"
     if not facts.memory_max:
         remedy = "CONFIG SET maxmemory to some 80 % of what it may have: full, it then refuses, and is not killed"
@@ -87,8 +92,8 @@ def _memory(facts: RedisFacts) -> Finding:
     part = facts.memory_used / facts.memory_max
     told = f"{used} of {facts.memory_max // _MIB:,} ({part:.0%})"
     remedy = "raise maxmemory; or purge, or set POSTROOM_KEEP_SENT_S or POSTROOM_EVENTS_MAX lower"
-    if part >= _FULL:
-        return bad("memory", f"{told}: soon new letters are refused", remedy)
+    if part >= most:
+        return bad("memory", f"{told}: new letters are refused beyond {most:.0%} (POSTROOM_MEMORY_PART)", remedy)
     return warn("memory", told, remedy) if part >= _NEARLY_FULL else ok("memory", told)
 
 

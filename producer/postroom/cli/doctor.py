@@ -71,7 +71,10 @@ def _print(console: Console, finding: Finding) -> None:
 def _findings(desk: Desk, timeout_s: float) -> Iterator[Finding]:
     try:
         for facts in redis_facts(desk.ledger):
-            for finding in (*diagnosis.of_redis(facts), diagnosis.of_clocks(facts.now_ms, clock.wall_ms())):
+            for finding in (
+                *diagnosis.of_redis(facts, desk.postroom.settings.memory_part),
+                diagnosis.of_clocks(facts.now_ms, clock.wall_ms()),
+            ):
                 yield replace(finding, what=f"{facts.node}: {finding.what}") if facts.node else finding
         yield from diagnosis.of_workers(workers(desk.ledger), __version__)
         yield from diagnosis.of_backlog(backlog(desk.ledger))

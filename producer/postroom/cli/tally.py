@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from postroom.cli.look import REASONED
@@ -57,10 +57,11 @@ class Tally:
             self.reasons.update((letter.state, reason) for reason in _reasons(letter, left.values()))
 
 
-def _reasons(letter: LetterStatus, left: Iterable[RecipientStatus]) -> set[str]:
+def _reasons(letter: LetterStatus, left: Collection[RecipientStatus]) -> set[str]:
     if letter.state in REASONED and letter.reason:
         return {in_words(letter.reason)}
-    return {in_words(each.reply) for each in left if each.reply} or {in_words(letter.reason or "not tried yet")}
+    said = {in_words(each.reply) for each in left if each.reply}
+    return said or ({in_words(letter.reason or "not tried yet")} if left else set())
 
 
 def in_words(said: str) -> str:

@@ -35,7 +35,8 @@ class Room:
         if self._used >= self.most:
             raise LedgerUnavailable(
                 f"Redis is {self._used:.0%} full: no new letters beyond {self.most:.0%} (POSTROOM_MEMORY_PART), "
-                "so that what becomes of the others can be recorded; give it more memory, or forget letters sooner"
+                "so that what becomes of the others can be recorded; give it more memory, or forget letters sooner",
+                is_alert=True,
             )
 
 
