@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import random
 import secrets
 from collections import Counter
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from postroom.ledger import Ledger
 from postroom.ledger.relays import Standing
 from postroom.reply import without_addresses
 from postroom.settings import Settings
+from postroom_worker import chance
 from postroom_worker.backoff import Backoff
 from postroom_worker.outcome import Answer, Hint, Phase, outcome
 from postroom_worker.relay import Relay
@@ -82,7 +82,7 @@ class Breaker:
     def trip(self, answer: Answer) -> int:
         """Leave the relay alone because of this answer; returns for how long, in milliseconds."""
         alert = outcome(answer).alert or outcome(answer).hint is Hint.US
-        wait_ms = self._backoff.wait_ms(self._standing.trips + 1, random.random())  # noqa: S311  (jitter)
+        wait_ms = self._backoff.wait_ms(self._standing.trips + 1, chance.part())
         try:
             wait_ms = self._ledger.relays.trip(self.relay.name, max(1, wait_ms), str(answer), alert=alert)
         except LedgerUnavailable as error:

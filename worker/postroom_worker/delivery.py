@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,7 +13,7 @@ from threading import Thread
 from postroom.errors import InvalidLetter, LedgerUnavailable, NewerSchema
 from postroom.kept_letter import kept_letter
 from postroom.ledger import Claim
-from postroom_worker import settlement
+from postroom_worker import chance, settlement
 from postroom_worker.lane import AWAY_WAIT_MS, FAULT_WAIT_MS, Lane
 from postroom_worker.limits import Wait, domain_of
 from postroom_worker.office import Office
@@ -116,7 +115,7 @@ def _open_relay(office: Office, parcel: Parcel, outbox: Outbox) -> Relay | None:
         left_ms = standing.left_ms if standing.left_ms > 0 else int(1000 * office.settings.pause_max_s)
         waits.append(Wait(left_ms, f"relay {relay.name} is {how}: {standing.why}", relay.name))
     wait = min(waits, key=lambda each: each.ms)
-    spread_ms = int(wait.ms * random.random() / 2)  # noqa: S311  (not all at once)
+    spread_ms = int(wait.ms * chance.part() / 2)
     outbox.finish(parcel.claim, parcel.put_off(replace(wait, ms=wait.ms + spread_ms)))
     return None
 

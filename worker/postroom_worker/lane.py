@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -12,7 +11,7 @@ from postroom import clock
 from postroom.errors import LedgerUnavailable
 from postroom.ledger.transitions import Window
 from postroom.mime.stored import Stored
-from postroom_worker import program, settlement
+from postroom_worker import chance, program, settlement
 from postroom_worker.limits import NO_WAIT, Wait, domain_of
 from postroom_worker.office import Office
 from postroom_worker.outbox import Outbox, until_recorded
@@ -246,7 +245,7 @@ class Lane:
             parcel.claim,
             attempt,
             self._office.rules,
-            random.random(),  # noqa: S311  (jitter)
+            chance.part(),
             pause_ms,
             is_braked=is_braked,
         )

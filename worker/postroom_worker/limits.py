@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,6 +13,7 @@ from postroom.address import ascii_domain
 from postroom.errors import InvalidLetter, LedgerUnavailable
 from postroom.ledger import Ledger
 from postroom.ledger.relays import Demand, Standing
+from postroom_worker import chance
 from postroom_worker.relay import Relay
 
 log = logging.getLogger("postroom")
@@ -219,7 +219,7 @@ def _lower(limit: float, slowed: float | None) -> float:
 
 
 def _spread(wait_ms: int) -> int:
-    return wait_ms + int(wait_ms * random.random() / 10)  # noqa: S311  (jitter)
+    return wait_ms + int(wait_ms * chance.part() / 10)
 
 
 def _named(key: str) -> str:

@@ -7,7 +7,6 @@ nobody's mail. What it does can end anywhere, by a kill too: the stream's group,
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Callable, Iterator
 from itertools import groupby
 from threading import Event as Flag
@@ -24,6 +23,7 @@ from postroom.ledger.views import present
 from postroom.ledger.webhooks import Webhook
 from postroom.reply import printable
 from postroom.settings import Settings, process_settings
+from postroom_worker import chance
 from postroom_worker.backoff import Backoff
 from postroom_worker.webhook import notice
 from postroom_worker.webhook.receiver import Receiver
@@ -121,7 +121,7 @@ class Notifier:
             body=webhook.body,
             attempts=webhook.attempts + 1,
         )
-        wait_ms = self._backoff.wait_ms(again.attempts, random.random())  # noqa: S311  (jitter)
+        wait_ms = self._backoff.wait_ms(again.attempts, chance.part())
         if self._ledger.now_ms() + wait_ms - webhook.made_ms > self._give_up_ms:
             log.error("webhook %s is given up, after %d attempts: %s", webhook.id, again.attempts, why)
             webhooks.done(self._ledger, webhook)
