@@ -189,7 +189,7 @@ def left_over(on: Stage, callers: Callers) -> Iterator[str]:
     forget_all(on.ledger)
     # Of letters that are gone since the file was cut short: any worker's timer drops them after a day.
     drop_orphans(on.ledger, limit=2 * len(callers.receipts), after_ms=0)
-    # What outlives letters is bounded, or expires: the stream, the counts, the names of relays, and what is known of each.
+    # What outlives letters is bounded, or expires: the stream, the counts, and relays, what is known of each with them.
     bounded = (
         on.ledger.keys.events(0),
         on.ledger.keys.counts(),
