@@ -33,6 +33,8 @@ class Table:
     """Each way, to the null server."""
     attachments: bool = False
     tls: bool = False
+    bdat: bool = False
+    """To the null server in Python, which offers CHUNKING."""
     delivers: bool = True
     """False: nothing reaches the null server."""
 
@@ -94,6 +96,7 @@ ATTACHED = Table("Letters with an attachment of 1 MB", part=0.1, attachments=Tru
 QUEUED = Table("Queueing alone: no worker runs", part=4, delivers=False)
 SCALED = Table("With more worker processes")
 FAR = Table("Over a line of 10 ms each way", part=0.1, delay_ms=10)
+FAR_BDAT = Table("The same, to a null server that offers CHUNKING (BDAT)", part=0.1, delay_ms=10, bdat=True)
 NOTHING = Table("What Celery costs when its tasks do nothing", part=2, delivers=False)
 
 SENT = ledger_has(LetterState.SENT)
@@ -233,6 +236,9 @@ ROWS = [
     ours("bulk-far", FAR, "`send_letters`, 1 session a process", "bulk", 4, **{SESSIONS: "1"}),
     ours("bulk-far-4", FAR, "`send_letters`, 4 sessions a process", "bulk", 8, **{SESSIONS: "4"}),
     ours("bulk-far-16", FAR, "`send_letters`, 16 sessions a process", "bulk", 16, **{SESSIONS: "16"}),
+    Row("smtplib-far-bdat", FAR_BDAT, "smtplib, one kept connection, no queue", "python smtplib_kept.py", times=0.5),
+    ours("bulk-far-bdat", FAR_BDAT, "`send_letters`, 1 session a process", "bulk", 8, **{SESSIONS: "1"}),
+    ours("bulk-far-bdat-4", FAR_BDAT, "`send_letters`, 4 sessions a process", "bulk", 16, **{SESSIONS: "4"}),
     Row(
         "no-op",
         NOTHING,

@@ -55,7 +55,7 @@ def stage(table: Table, folder: Path, *, python_sink: bool) -> Iterator[Stage]:
     with ExitStack() as running:
         redis = running.enter_context(server(folder / "redis"))
         certificate, ca_file = _certificate(folder) if table.tls else (None, None)
-        null = running.enter_context(sink(folder, python=python_sink, certificate=certificate))
+        null = running.enter_context(sink(folder, python=python_sink or table.bdat, certificate=certificate))
         port = null.port
         if table.delay_ms:
             port = running.enter_context(slow_line(folder, port, table.delay_ms))
