@@ -19,14 +19,16 @@ from post import post
 
 _LETTERS = 20_000
 _RATE = 250
-_SIDES = {"send_letters": "who sends", "deliver": "the worker"}
-"""By the function that is further out: whose time it is."""
+_SIDES = {"turn.py": "the worker", "sending.py": "who sends"}
+"""By the file that is further out: whose time it is."""
+_WAITS = frozenset({"_wait_for_tstate_lock", "wait", "pause"})
+"""Who is seen in these is on no CPU."""
 _SUBJECTS = {
     "wire.py": "writing to the relay, and reading from it",
     "flight.py": "transactions",
     "transaction.py": "transactions",
     "submission.py": "transactions",
-    "content.py": "transactions",
+    "smtp/content.py": "transactions",
     "scripts.py": "the ledger: packing, waiting for the socket, unpacking",
     "transitions.py": "the ledger: packing, waiting for the socket, unpacking",
     "kept_letter.py": "reading letters from the ledger",
@@ -77,16 +79,16 @@ def _stacks(seen: Path) -> Iterator[tuple[list[str], int]]:
 def _shares(stacks: Iterable[tuple[list[str], int]]) -> dict[str, Counter[str]]:
     found: dict[str, Counter[str]] = {side: Counter() for side in _SIDES.values()}
     for frames, looks in stacks:
-        names = {frame.partition(" (")[0].rpartition(".")[2] for frame in frames}
-        side = next((side for function, side in _SIDES.items() if function in names), None)
-        if side:
-            found[side][_subject(frames)] += looks
+        side = _found(_SIDES, frames)
+        if side and frames[-1].partition(" (")[0].rpartition(".")[2] not in _WAITS:
+            found[side][_found(_SUBJECTS, reversed(frames)) or "the rest"] += looks
     return found
 
 
-def _subject(frames: list[str]) -> str:
-    files = (frame.rpartition("(")[2].partition(":")[0].rpartition("/")[2] for frame in reversed(frames))
-    return next((_SUBJECTS[file] for file in files if file in _SUBJECTS), "the rest")
+def _found(words: dict[str, str], frames: Iterable[str]) -> str:
+    """What the first file stands for that stands for something."""
+    files = (frame.rpartition("(")[2].partition(":")[0] for frame in frames)
+    return next((words[end] for file in files for end in words if file.endswith(f"/{end}")), "")
 
 
 if __name__ == "__main__":
