@@ -28,8 +28,8 @@ dev: install ## server, worker, capturing relay and Flower, until Ctrl-C
 test: install ## all tests, a process for each processor
 	@$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 
-test-rabbitmq: install ## the tests that start workers, with RabbitMQ as broker
-	@POSTROOM_TEST_BROKER=rabbitmq $(BIN)/python -m pytest tests/integration
+test-rabbitmq: install ## the tests that start workers, with RabbitMQ as broker; a server for each processor
+	@POSTROOM_TEST_BROKER=rabbitmq $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile tests/integration
 
 test-cluster: install ## the integration tests, with their ledgers on a Redis Cluster of three nodes
 	@POSTROOM_TEST_LEDGER=cluster $(BIN)/python -m pytest tests/integration

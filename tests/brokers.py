@@ -154,7 +154,7 @@ class RabbitMQ:
         wait_until(self._answers, f"RabbitMQ answers; its log is {self.folder / 'server.log'}", _START_S)
 
     def stop(self) -> None:
-        """Stop it, in order: killed, it does not always find its queues again."""
+        """Stop it, in order: killed, it does not find queues again that were just declared."""
         assert self.process
         self.process.terminate()
         self.process.wait(_START_S)

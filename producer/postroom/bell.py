@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-from amqp.exceptions import AMQPError
+from amqp.exceptions import AMQPError, InternalError, MessageNacked
 from celery import Celery
 from kombu import Queue, pools
 from kombu.exceptions import OperationalError
 
-from postroom import broker
+from postroom import broker, clock
 from postroom.ledger import Bell
 from postroom.settings import Settings
 
@@ -24,6 +24,8 @@ AWAY = (OperationalError, OSError)
 """What is raised when the broker is away."""
 
 _CONFIRM_S = 10
+_DECLARED_S = 0.5
+"""How long to wait for a queue that another process is declaring."""
 
 
 @lru_cache(maxsize=8)
@@ -86,18 +88,30 @@ class Bells:
     def _publish(
         self, task: str, argument: Any, task_id: str, queue: str | Queue, summary: str, expires_s: float | None = None
     ) -> None:
+        message = {
+            "args": (argument,),
+            "task_id": task_id,
+            "queue": queue,
+            "argsrepr": f"({summary})",
+            "kwargsrepr": "",
+            "expires": expires_s,
+        }
+        try:
+            self._send(task, message)
+        except OperationalError as error:
+            if not _is_in_the_making(error):
+                raise
+            clock.pause(_DECLARED_S)
+            self._send(task, message)
+
+    def _send(self, task: str, message: dict[str, Any]) -> None:
         app = publisher(self._url, self._timeout_s)
         with app.producer_or_acquire() as producer:
             try:
                 _keep_client(producer.channel)
                 app.send_task(
                     task,
-                    args=(argument,),
-                    task_id=task_id,
-                    queue=queue,  # type: ignore[arg-type]  # a Queue is declared, a name has to be known
-                    argsrepr=f"({summary})",
-                    kwargsrepr="",
-                    expires=expires_s,
+                    **message,
                     ignore_result=True,
                     producer=producer,
                     # On Redis a queue is there when something is in it.
@@ -146,6 +160,13 @@ class Bells:
 
             found: dict[str, int] = producer.connection.ensure(producer, count, max_retries=1, interval_start=0)()
             return found
+
+
+def _is_in_the_making(error: BaseException | None) -> bool:
+    """True for what RabbitMQ says of a queue that another process is declaring at this moment."""
+    while error and not isinstance(error, InternalError | MessageNacked):
+        error = error.__cause__
+    return error is not None
 
 
 class _OneClient:

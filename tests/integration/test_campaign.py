@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from threading import Event
 
+from brokers import OverRedis
 from house import House, NewHouse, desk
 from postroom import Letter, LetterState
 from postroom.broker import BULK_QUEUE, QUEUE
@@ -45,7 +46,9 @@ def test_letters_sent_alone_go_before_all_chunks_of_a_campaign_but_the_one_in_ha
         here.postroom.send_letter(each, "Your password")
     are_queued.set()
     wait_until(lambda: views.counts(here.ledger)[LetterState.SENT] == 10 * CHUNK + 3, "all are sent")
-    assert set(singles) < set(order(here)[: CHUNK + 3])
+    # RabbitMQ serves both queues in turn: at most a chunk goes before each letter sent alone.
+    chunks = 1 if isinstance(here.broker, OverRedis) else len(singles)
+    assert set(singles) < set(order(here)[: chunks * CHUNK + len(singles)])
 
 
 def test_a_chunk_that_takes_its_time_lets_letters_sent_alone_go_before_the_rest_of_it(new_house: NewHouse) -> None:

@@ -18,7 +18,7 @@ from postroom_worker.dev.scripted_relay import scripted_relay
 from postroom_worker.dev.server import wait_until
 from postroom_worker.office import Office
 
-NEWER = 99
+NEWER = letter_json.SCHEMA + 1
 
 
 def newer(folder: Path) -> dict[str, str]:
@@ -36,7 +36,7 @@ def test_a_letter_on_the_queue_waits_for_a_newer_worker(
     older = Office.open(here.postroom.settings, here.ledger, "older")
     with pytest.raises(NewerSchema):
         accept_letter(older, here.postroom.bells, letter, "message-1")
-    assert "the letter is of schema 99, newer than 2: it is left for newer workers" in caplog.text
+    assert f"the letter is of schema {NEWER}, newer than {NEWER - 1}: it is left for newer workers" in caplog.text
     with Connection(here.broker.url) as connection:
         channel: Any = connection.default_channel
         assert channel.queue_declare(f"{QUEUE}.schema-{NEWER}", passive=True).message_count == 1
@@ -58,7 +58,7 @@ def test_a_letter_in_the_ledger_waits_for_a_newer_worker(
         here.ledger.redis.hset(key, "letter", json.dumps(kept | {"schema": NEWER}))
         status = here.deliver(receipt)
         assert (status.state, status.attempts) == (LetterState.DEFERRED, 0)
-        assert "is of schema 99, newer than 2" in caplog.text
+        assert f"is of schema {NEWER}, newer than {NEWER - 1}" in caplog.text
 
         monkeypatch.setattr(letter_json, "SCHEMA", NEWER)
         operate.flush(here.ledger, receipt.id)

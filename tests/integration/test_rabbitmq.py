@@ -23,6 +23,7 @@ from postroom import Letter, LetterState, Receipt, clock
 from postroom.bell import ACCEPT, DELIVER, publisher
 from postroom.broker import BULK_QUEUE, QUEUE
 from postroom.ledger.views import listing, status
+from postroom.letter_json import SCHEMA
 from postroom_worker.dev.capture import greylisted
 from postroom_worker.dev.fleet import Worker
 from postroom_worker.dev.scripted_relay import Session, both, say, scripted_relay, silent, wait_for
@@ -73,7 +74,8 @@ def test_the_queues_are_quorum_queues_and_no_others_are_made_for_tasks(new_house
     here.postroom.send_letter("ann@example.com", "hi").wait()
     assert isinstance(here.broker, OverRabbitMQ)
     found = here.broker.server.ask("GET", f"queues/{here.broker.name}")
-    assert {each["name"] for each in found if each["type"] == "quorum"} == {QUEUE, BULK_QUEUE}
+    declared = {QUEUE, BULK_QUEUE, *(f"{QUEUE}.schema-{number}" for number in range(2, SCHEMA + 1))}
+    assert {each["name"] for each in found if each["type"] == "quorum"} == declared
     assert not [each["name"] for each in found if "delayed" in each["name"]]
 
 
