@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from postroom import LetterState
 from postroom_worker.dev.scripted_relay import both, say, scripted_relay, wait_for
 from postroom_worker.dev.server import Server, server, wait_until
 
+EVERYTHING = "CHAOS_LETTERS" in os.environ
 PATIENCE_S = 90
 """A worker asks for its broker every half minute at last."""
 
@@ -35,6 +37,7 @@ def rabbitmq_server(tmp_path: Path) -> Iterator[RabbitMQ]:
         yield running
 
 
+@pytest.mark.skipif(not EVERYTHING, reason="it takes a minute: make chaos")
 @pytest.mark.timeout(300)
 def test_the_worker_consumes_again_by_itself_and_every_letter_is_delivered_once(
     ledger_server: Server, rabbitmq_server: RabbitMQ, tmp_path: Path
