@@ -91,7 +91,7 @@ def test_while_a_part_of_the_cluster_is_away_a_caller_is_told_soon_and_may_send_
 ) -> None:
     first, *others = [letter(here, each) for each in range(30)]
     here.postroom.send(first)
-    with fault(here.ledger, first.id, nodes):
+    with fault(here.ledger, others[0].id, nodes):
         began_s = monotonic()
         with pytest.raises(PartlySent) as told:
             here.postroom.send_letters(others)
