@@ -110,7 +110,8 @@ def test_what_one_recipient_was_refused_for_is_no_label(redis_url: str) -> None:
 
 
 def test_a_relay_that_turns_letters_away_is_told_with_its_breaker(redis_url: str) -> None:
-    with desk(redis_url, f"smtp+plain://127.0.0.1:{free_port()}") as here:
+    pauses = {"POSTROOM_PAUSE_FIRST_S": "60", "POSTROOM_PAUSE_MAX_S": "60"}
+    with desk(redis_url, f"smtp+plain://127.0.0.1:{free_port()}", **pauses) as here:
         here.deliver(here.accept("ann@example.com"))
         found = counted(here)
     assert value(found, "postroom_attempts_total", relay="default", outcome="pause-relay") == 1
