@@ -32,7 +32,7 @@ test-rabbitmq: install ## the tests that start workers, with RabbitMQ as broker;
 	@POSTROOM_TEST_BROKER=rabbitmq $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile tests/integration
 
 test-cluster: install ## the integration tests, with their ledgers on a Redis Cluster of three nodes
-	@POSTROOM_TEST_LEDGER=cluster $(BIN)/python -m pytest tests/integration
+	@POSTROOM_TEST_LEDGER=cluster $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile tests/integration
 
 unit: install ## the fast tests
 	@$(BIN)/python -m pytest tests/unit

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import pytest
@@ -18,11 +16,12 @@ from redis.exceptions import MovedError
 from brokers import over_redis
 from cluster import Nodes
 from house import House, desk, house
-from postroom import InvalidSettings, LedgerUnavailable, Letter, LetterState, PartlySent, Postroom, Settings
+from postroom import InvalidSettings, LedgerUnavailable, Letter, LetterState, Postroom, Settings
 from postroom.cli import main
 from postroom.ledger import Claim, Ledger, views
 from postroom.ledger.cluster import Primary, primaries
 from postroom.sending import new_letter
+from postroom_worker.delivery import deliver
 from postroom_worker.dev.scripted_relay import scripted_relay
 from postroom_worker.dev.server import Server, wait_until
 
@@ -50,20 +49,21 @@ def run(here: House, *arguments: str) -> Result:
     return CliRunner().invoke(main, list(arguments), env={**here.environment}, catch_exceptions=False)
 
 
-def test_a_hundred_letters_are_delivered_once_from_all_partitions_and_nodes(here: House) -> None:
-    here.worker()
-    receipts = here.postroom.send_letters(letters(here, 100))
-    for each in receipts:
-        here.wait_for(each, LetterState.SENT)
-    assert [sum(here.accepted(each).values()) for each in receipts] == [1] * 100
-    assert {here.ledger.keys.partition(each.id) for each in receipts} == set(range(16))
-    on_nodes = [len(each.redis.keys("*:letter:*")) for each in primaries(here.ledger.redis)]
-    assert len(on_nodes) == 3
-    assert sum(on_nodes) == 100
-    assert min(on_nodes) > 0
-    # Each run of a script had the keys of one slot; all of what one worker holds is told by the lists of all.
-    assert views.counts(here.ledger)[LetterState.SENT] == 100
-    assert len(list(views.scan(here.ledger, LetterState.SENT))) == 100
+def test_a_hundred_letters_are_delivered_once_from_all_partitions_and_nodes(empty_cluster: EmptyCluster) -> None:
+    with scripted_relay() as relay, desk(empty_cluster(), relay.url) as by_hand:
+        settings, ledger = by_hand.office.settings, by_hand.ledger
+        many = [Letter(f"a{each}@example.com", "hi", settings=settings) for each in range(100)]
+        assert ledger.accept_all([new_letter(each, settings)[0] for each in many]) == ["accepted"] * 100
+        assert {ledger.keys.partition(each.id) for each in many} == set(range(16))
+        on_nodes = [len(each.redis.keys("*:letter:*")) for each in primaries(ledger.redis)]
+        assert len(on_nodes) == 3
+        assert sum(on_nodes) == 100
+        assert min(on_nodes) > 0
+        deliver(by_hand.office, [each.id for each in many])
+        assert relay.accepted == {f"a{each}@example.com": 1 for each in range(100)}
+        # Each run of a script had the keys of one slot; all of what one worker holds is told by the lists of all.
+        assert views.counts(ledger)[LetterState.SENT] == 100
+        assert len(list(views.scan(ledger, LetterState.SENT))) == 100
 
 
 def test_commands_see_letters_of_all_partitions_in_one_order(here: House) -> None:
@@ -146,92 +146,6 @@ def _has(server: Server, key: str) -> bool:
             return True
         except MovedError:
             return False
-
-
-# --- a node goes, a slot moves ----------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _dead(ledger: Ledger, letter_id: str, nodes: Nodes) -> Iterator[None]:
-    """The node of a letter is killed, and started again with what it had written."""
-    address = _node(ledger, ledger.keys.letter(letter_id)).connection_pool.connection_kwargs
-    server = nodes.server_of(f"{address['host']}:{address['port']}")
-    server.kill()
-    try:
-        yield
-    finally:
-        server.restart()
-
-
-@contextmanager
-def _unserved(ledger: Ledger, letter_id: str, _: Nodes) -> Iterator[None]:
-    """The slot of a letter is nobody's: CLUSTERDOWN."""
-    key = ledger.keys.letter(letter_id)
-    node = _node(ledger, key)
-    node.execute_command("CLUSTER", "DELSLOTS", key_slot(key.encode()))
-    try:
-        yield
-    finally:
-        node.execute_command("CLUSTER", "ADDSLOTS", key_slot(key.encode()))
-
-
-@contextmanager
-def _half_moved(ledger: Ledger, letter_id: str, _: Nodes) -> Iterator[None]:
-    """The slot of a letter is on its way to another node, key by key: TRYAGAIN, or ASK."""
-    key = ledger.keys.letter(letter_id)
-    source = _node(ledger, key)
-    target: Any = next(each.redis for each in primaries(ledger.redis) if each.redis is not source)
-    slot = key_slot(key.encode())
-    source.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", target.execute_command("CLUSTER", "MYID"))
-    target.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", source.execute_command("CLUSTER", "MYID"))
-    try:
-        yield
-    finally:
-        for each in (source, target):
-            each.execute_command("CLUSTER", "SETSLOT", slot, "STABLE")
-
-
-def _node(ledger: Ledger, key: str) -> Any:
-    redis: Any = ledger.redis
-    return redis.get_redis_connection(redis.get_node_from_key(key))
-
-
-FAULTS = [_dead, _unserved, _half_moved]
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_while_a_part_of_the_cluster_is_away_a_caller_is_told_soon_and_may_send_again(
-    fault: Any, here: House, nodes: Nodes
-) -> None:
-    first, *others = letters(here, 30)
-    here.postroom.send(first)
-    with fault(here.ledger, first.id, nodes):
-        began_s = monotonic()
-        with pytest.raises(PartlySent) as told:
-            here.postroom.send_letters(others)
-        assert isinstance(told.value.__cause__, LedgerUnavailable)
-        assert monotonic() - began_s < 10
-    nodes.wait_until_whole()
-    assert [each.id for each in here.postroom.send_letters(others)] == [each.id for each in others]
-    assert views.counts(here.ledger)[LetterState.QUEUED] == 30
-
-
-def _in_window(ledger: Ledger, letter_id: str) -> bool:
-    return views.circumstances(ledger, letter_id).in_window
-
-
-def test_letters_in_the_relays_hands_meanwhile_are_neither_lost_nor_sent_twice(here: House, nodes: Nodes) -> None:
-    here.worker()
-    for number, fault in enumerate(FAULTS):
-        slow = letter(here, number)
-        here.slow[f"a{number}@example.com"] = 0.3
-        receipt = here.postroom.send(slow)
-        wait_until(partial(_in_window, here.ledger, receipt.id), "its content is on the way")
-        with fault(here.ledger, receipt.id, nodes):
-            wait_until(partial(here.accepted, receipt), "the relay took it")
-        nodes.wait_until_whole()
-        here.wait_for(receipt, LetterState.SENT)
-        assert list(here.accepted(receipt).values()) == [1]
 
 
 def test_slots_that_move_to_another_node_under_a_client_lose_nothing(here: House) -> None:

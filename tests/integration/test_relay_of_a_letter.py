@@ -9,7 +9,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from house import Desk, desk
+from house import Desk, desk, ledger_at
 from postroom import LetterState
 from postroom.cli import main
 from postroom.ledger.suspensions import Suspension, suspend
@@ -32,7 +32,7 @@ def two_relays(redis_url: str, folder: Path) -> Iterator[tuple[Desk, ScriptedRel
 
 
 def done(url: str, *arguments: str) -> str:
-    found = CliRunner().invoke(main, arguments, env={"POSTROOM_REDIS_URL": url})
+    found = CliRunner().invoke(main, arguments, env=ledger_at(url))
     assert found.exit_code == 0, found.output
     return found.stdout
 

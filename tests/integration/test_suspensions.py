@@ -9,7 +9,7 @@ from threading import Thread
 import pytest
 from click.testing import CliRunner, Result
 
-from house import Desk, House, desk
+from house import Desk, House, desk, ledger_at
 from postroom import LetterState, LetterStatus, Receipt, RecipientState
 from postroom.cli import main
 from postroom.ledger.suspensions import Kind, Suspension, current, lift, make_due, suspend
@@ -49,7 +49,7 @@ def goes_on(here: Desk, receipt: Receipt) -> LetterStatus:
 
 
 def run(url: str, *arguments: str, **environment: str) -> Result:
-    return CliRunner().invoke(main, arguments, env={"POSTROOM_REDIS_URL": url, **environment})
+    return CliRunner().invoke(main, arguments, env={**ledger_at(url), **environment})
 
 
 # --- what waits, and at what cost -------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from threading import Thread
 import pytest
 from click.testing import CliRunner
 
-from house import Desk, House, desk
+from house import Desk, House, desk, ledger_at
 from postroom.cli import main
 from postroom.ledger import traces
 from postroom_worker.dev.scripted_relay import OFFERS, scripted_relay
@@ -75,8 +75,7 @@ def test_the_command_prints_what_is_said_and_then_asks_for_it_no_longer(redis_ur
 
         worker = Thread(target=tell)
         worker.start()
-        environment = {"POSTROOM_REDIS_URL": redis_url}
-        found = CliRunner().invoke(main, ["trace", "default", "--for", "1s"], env=environment)
+        found = CliRunner().invoke(main, ["trace", "default", "--for", "1s"], env=ledger_at(redis_url))
         worker.join()
         assert found.exit_code == 0, found.output
         assert found.stdout == "abcd  C: NOOP\n"

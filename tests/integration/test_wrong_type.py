@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from redis import Redis
 
+from cluster import client
 from house import desk
 from postroom import LetterState
 from postroom.bell import Bells
@@ -16,10 +17,10 @@ from postroom_worker.dev.scripted_relay import Session, say, scripted_relay
 from postroom_worker.timer import longest_waits_ms, tick
 
 OVERWRITTEN_IN_THE_WINDOW = {
-    "history": "postroom:{{0}}:history:{id}",
-    "index that it is in": "postroom:{{0}}:state:sending",
-    "index that it goes to": "postroom:{{0}}:state:sent",
-    "events": "postroom:{{0}}:events",
+    "history": "postroom:{{{partition}}}:history:{id}",
+    "index that it is in": "postroom:{{{partition}}}:state:sending",
+    "index that it goes to": "postroom:{{{partition}}}:state:sent",
+    "events": "postroom:{{{partition}}}:events",
 }
 
 
@@ -31,7 +32,7 @@ def test_what_became_of_a_letter_is_recorded_and_the_wrong_value_put_aside(
     wrong: list[str] = []
 
     def take(session: Session) -> None:
-        with Redis.from_url(redis_url) as somebody:
+        with client(redis_url) as somebody:
             for key in wrong:
                 somebody.set(key, "somebody else's")
         say("250 2.0.0 taken")(session)
@@ -41,7 +42,7 @@ def test_what_became_of_a_letter_is_recorded_and_the_wrong_value_put_aside(
         desk(redis_url, relay.url, POSTROOM_EVENTS_MAX="100") as here,
     ):
         first, second = here.accept("ann@example.com"), here.accept("ben@example.com")
-        wrong.append(pattern.format(id=first.id))
+        wrong.append(pattern.format(id=first.id, partition=here.ledger.keys.partition(first.id)))
         assert here.deliver(first).state is LetterState.SENT
         assert here.deliver(second).state is LetterState.SENT
         assert relay.accepted == {"ann@example.com": 1, "ben@example.com": 1}
@@ -60,8 +61,8 @@ def test_a_letter_that_was_overwritten_itself_is_unknown_and_the_others_go_on(re
 
 
 @pytest.mark.parametrize("state", ["scheduled", "deferred", "queued", "sending"])
-def test_the_schedule_goes_on_without_an_index_that_was_overwritten(state: str, redis_url: str) -> None:
-    with scripted_relay() as relay, desk(redis_url, relay.url, POSTROOM_BELL_S="0") as here:
+def test_the_schedule_goes_on_without_an_index_that_was_overwritten(state: str, empty_redis: Callable[[], str]) -> None:
+    with scripted_relay() as relay, desk(empty_redis(), relay.url, POSTROOM_BELL_S="0") as here:
         here.ledger.redis.set(here.ledger.keys.index(LetterState(state), 0), "somebody else's")
         receipt = here.accept("ann@example.com")
         settings = here.office.settings

@@ -56,6 +56,7 @@ def main(ctx: click.Context, redis_url: str | None) -> None:
         # A terminal that cannot show a character gets its escape, not a traceback.
         sys.stdout.reconfigure(errors="backslashreplace")
     ctx.obj = Desk(redis_url)
+    ctx.call_on_close(ctx.obj.close)
 
 
 for _command in (

@@ -42,6 +42,11 @@ class Desk:
         """The ledger."""
         return self.postroom.ledger
 
+    def close(self) -> None:
+        """Close the ledger's connections, if it was asked for."""
+        if "postroom" in vars(self):
+            self.ledger.redis.close()
+
     @cached_property
     def by(self) -> str:
         """Who acts: user and machine, as letters' histories name them."""

@@ -35,16 +35,24 @@ class Contents:
         if not letters:
             return
         octets = {sha256: octets for contents in letters.values() for sha256, octets in contents.items()}
-        needed_by: dict[str, list[str]] = {sha256: [] for sha256 in octets}
-        for letter_id, contents in letters.items():
-            for sha256 in contents:
-                needed_by[sha256].append(letter_id)
+        needed_by = _by_digest(letters)
         with available():
-            self.scripts.run(Call("note_kept", [self.keys.kept()], ["\n".join(map(_kept, letters, letters.values()))]))
+            self.note_all(letters)
             answers = self.scripts.run_all([self._keep(*each) for each in needed_by.items()])
             for (sha256, ids), answer in zip(needed_by.items(), answers, strict=True):
                 if answer == 0:
                     self.scripts.run(self._keep(sha256, ids, octets[sha256]))
+
+    def note_all(self, letters: Mapping[str, Collection[str]]) -> None:
+        """Note which contents are kept for letters, by id, so that they are found should nobody need them.
+
+        Raises:
+            LedgerUnavailable: Redis is away, full or read-only.
+        """
+        if not letters:
+            return
+        with available():
+            self.scripts.run(Call("note_kept", [self.keys.kept()], ["\n".join(map(_kept, letters, letters.values()))]))
 
     def _keep(self, sha256: str, letter_ids: Sequence[str], octets: bytes = b"") -> Call:
         keys = [self.keys.contents(sha256), self.keys.contents_letters(sha256)]
@@ -66,16 +74,33 @@ class Contents:
         return octets
 
     def drop(self, letter_id: str, sha256s: Collection[str]) -> None:
-        """Say that a letter needs these no longer; those that nobody needs are removed.
+        """Say that a letter needs these no longer: as `drop_all`."""
+        self.drop_all({letter_id: sha256s})
+
+    def drop_all(self, letters: Mapping[str, Collection[str]]) -> None:
+        """Say that letters, by id, need these no longer; those that nobody needs are removed. Two round trips.
 
         Raises:
             LedgerUnavailable: Redis is away.
         """
+        calls = [
+            Call("drop", [self.keys.contents(sha256), self.keys.contents_letters(sha256)], [" ".join(ids)])
+            for sha256, ids in _by_digest(letters).items()
+        ]
+        if not calls:
+            return
         with available():
-            for sha256 in sha256s:
-                keys = [self.keys.contents(sha256), self.keys.contents_letters(sha256)]
-                self.scripts.run(Call("drop", keys, [letter_id]))
-            self.scripts.redis.zrem(self.keys.kept(), _kept(letter_id, sha256s))
+            self.scripts.run_all(calls)
+            self.scripts.redis.zrem(self.keys.kept(), *map(_kept, letters, letters.values()))
+
+
+def _by_digest(letters: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
+    """The letters of each digest."""
+    found: dict[str, list[str]] = {}
+    for letter_id, sha256s in letters.items():
+        for sha256 in sha256s:
+            found.setdefault(sha256, []).append(letter_id)
+    return found
 
 
 def _kept(letter_id: str, sha256s: Iterable[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import msgspec
 from redis.exceptions import ResponseError
 
 from postroom import clock
+from postroom.errors import LedgerUnavailable
 from postroom.ledger.availability import available
 from postroom.ledger.cluster import Client
 from postroom.ledger.contents import Contents
@@ -347,6 +349,8 @@ class Ledger:
     def release_due(self, limit: int, early_ms: int = 0) -> list[Bell]:
         """Move what is due to the queue, from all states that wait; at most so many of each state and partition.
 
+        Two round trips to find what is due, and one for each state that has some.
+
         Args:
             limit: letters of each state and partition.
             early_ms: how much before its time a queued letter is rung for again: the queue was seen to be empty.
@@ -356,7 +360,7 @@ class Ledger:
         """
         bells = []
         with available():
-            for (state, _), ids in self._due(_WAITING, limit, early_ms).items():
+            for state, ids in self._due(_WAITING, limit, early_ms).items():
                 early = early_ms if state is LetterState.QUEUED else 0
                 times = self.times
                 calls = [
@@ -375,15 +379,20 @@ class Ledger:
         return bells
 
     def forget_due(self, limit: int) -> int:
-        """Remove letters whose retention is over, at most so many of each state and partition; returns how many."""
+        """Remove letters whose retention is over, at most so many of each state and partition; returns how many.
+
+        Two round trips to find them, and for each state that has some as many as `forget`.
+        """
         with available():
             due = self._due(tuple(FINAL), limit)
-            return sum(self.forget(letter_id, state) for (state, _), ids in due.items() for letter_id in ids)
+            return sum(sum(self._forget(ids, state)) for state, ids in due.items())
 
     def forget(
         self, letter_id: str, state: LetterState, early_ms: int = 0, event: dict[str, object] | None = None
     ) -> bool:
         """Remove a letter, its account and its contents; False when it is not in this state, or not its time.
+
+        Two round trips, and three more when there are contents.
 
         Args:
             letter_id: which.
@@ -392,12 +401,17 @@ class Ledger:
             event: what the stream of events tells of it; by default nothing.
         """
         with available():
-            sha256s = self._contents_of(letter_id)
-            told = msgspec.json.encode(event) if event else b""
-            call = Call("forget", self._keys(letter_id, state), [letter_id, state, early_ms, told])
-            forgotten = bool(self.scripts.run(call) == 1)
-            if forgotten:
-                self.contents.drop(letter_id, sha256s)
+            return self._forget([letter_id], state, early_ms, msgspec.json.encode(event) if event else b"")[0]
+
+    def _forget(self, ids: Sequence[str], state: LetterState, early_ms: int = 0, told: bytes = b"") -> list[bool]:
+        kept = self._contents_of(ids)
+        with suppress(LedgerUnavailable):
+            # Should the worker die before it has dropped them. A full Redis takes no note, and has to forget.
+            self.contents.note_all(kept)
+        calls = [Call("forget", self._keys(each, state), [each, state, early_ms, told]) for each in ids]
+        forgotten = [answer == 1 for answer in self.scripts.run_all(calls)]
+        gone = {letter_id for letter_id, is_gone in zip(ids, forgotten, strict=True) if is_gone}
+        self.contents.drop_all({letter_id: sha256s for letter_id, sha256s in kept.items() if letter_id in gone})
         return forgotten
 
     def now_ms(self) -> int:
@@ -466,26 +480,38 @@ class Ledger:
             *(self.keys.index_of(letter_id, state) for state in states),
         ]
 
-    def _due(
-        self, states: Sequence[LetterState], limit: int, early_ms: int = 0
-    ) -> dict[tuple[LetterState, int], list[str]]:
-        """The letters whose time has come by Redis's clock, by state and partition; queued ones that much early."""
+    def _due(self, states: Sequence[LetterState], limit: int, early_ms: int = 0) -> dict[LetterState, list[str]]:
+        """The letters whose time has come by Redis's clock, by state; queued ones that much early."""
         now_ms = self.now_ms()
         places = [(state, partition) for state in states for partition in range(self.keys.partitions)]
         pipeline = self.redis.pipeline(transaction=False)
         for state, partition in places:
             until_ms = now_ms + early_ms if state is LetterState.QUEUED else now_ms
             pipeline.zrange(self.keys.index(state, partition), "-inf", until_ms, byscore=True, offset=0, num=limit)
+        due: dict[LetterState, list[str]] = {}
+        answers = self._answers(pipeline, [self.keys.index(*place) for place in places])
+        for (state, _), ids in zip(places, answers, strict=True):
+            if ids:
+                due.setdefault(state, []).extend(map(text, ids))
+        return due
+
+    def _contents_of(self, ids: Sequence[str]) -> dict[str, list[str]]:
+        """The digests of what letters keep in the contents, of those that keep some."""
+        pipeline = self.redis.pipeline(transaction=False)
+        for letter_id in ids:
+            pipeline.hget(self.keys.letter(letter_id), "contents")
+        answers = self._answers(pipeline, [self.keys.letter(letter_id) for letter_id in ids])
+        return {letter_id: text(answer).split() for letter_id, answer in zip(ids, answers, strict=True) if answer}
+
+    def _answers(self, pipeline: Any, keys: Sequence[str]) -> list[Any]:
+        """What a pipeline answers; when a key of it has the wrong type, it is put aside before that is raised."""
         try:
-            found = zip(places, pipeline.execute(), strict=True)
+            answers: list[Any] = pipeline.execute()
         except ResponseError as error:
             if is_wrong_type(error):
-                self.scripts.put_aside(self.keys.index(*place) for place in places)
+                self.scripts.put_aside(keys)
             raise
-        return {place: [text(letter_id) for letter_id in ids] for place, ids in found if ids}
-
-    def _contents_of(self, letter_id: str) -> list[str]:
-        return text(self.redis.hget(self.keys.letter(letter_id), "contents")).split()
+        return answers
 
 
 def _claim(letter_id: str, nonce: str, answer: list[bytes]) -> Claim | str:
