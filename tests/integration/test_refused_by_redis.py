@@ -1,4 +1,4 @@
-"""Redis is well, and answers a script with an error, each time: a fault of ours, or of a value that somebody else wrote."""
+"""Redis is well, and a script fails in it each time: by a fault of ours, or a value that somebody else wrote."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ def test_a_letter_whose_outcome_is_refused_is_left_to_its_lease_and_keeps_no_oth
             fail(patch, "finish", ann.id)
             deliver(here.office, [ann.id, ben.id])
         assert (ann.status().state, ben.status().state) == (LetterState.SENDING, LetterState.SENT)
-        assert [each.levelno for each in caplog.records if f"{ann.id}: Redis is well" in each.message] == [logging.ERROR]
+        assert [each.levelno for each in caplog.records if f"{ann.id}: Redis is well" in each.message] == [
+            logging.ERROR
+        ]
 
         settings = here.office.settings
 
@@ -67,9 +69,7 @@ def test_a_letter_whose_window_is_refused_is_not_ended(redis_url: str, monkeypat
         assert relay.accepted == {"ben@example.com": 1}
 
 
-def test_letters_whose_limits_are_refused_wait(
-    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_letters_whose_limits_are_refused_wait(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with scripted_relay() as relay:
         path = tmp_path / "relays.toml"
         path.write_text(f'[relays.default]\nurl = "{relay.url}"\nlimits = {{ letters_per_s = 99 }}\n')

@@ -106,7 +106,7 @@ class Outbox:
     def _record_alone(
         self, waiting: Sequence[tuple[Claim, Finish]], windows: Sequence[Window]
     ) -> tuple[list[bool | None], list[bool]]:
-        """Record each by itself: what Redis refuses of one letter must not keep the others; None for what it refuses."""
+        """Record each by itself, lest what Redis refuses of one letter keep the others; None for what it refuses."""
         record = self._office.ledger.record
         kept = [_unless_refused(each[0], partial(record, [each], ())) for each in waiting]
         entered = [_unless_refused(each.claim, partial(record, (), [each])) for each in windows]

@@ -14,6 +14,7 @@ from typing import Any
 from redis.exceptions import MasterDownError, NoScriptError, ReadOnlyError, ResponseError
 
 from postroom.ledger.cluster import Client, forget_connections, primaries
+from postroom.ledger.damaged import note_damaged
 from postroom.ledger.keys import Keys
 
 log = logging.getLogger("postroom")
@@ -129,12 +130,13 @@ class Scripts:
             if isinstance(answer, Exception):
                 raise answer
             for key, kind in zip(*[map(bytes.decode, answer)] * 2, strict=True):
+                note_damaged(self.redis, key)
                 log.error(
-                    "%s held a %s, which is none of Postroom's: it is now %s:damaged, and the key begins empty. "
+                    "%s held a %s, which is none of Postroom's: it is now %s, and the key begins empty. "
                     "See who else writes to this Redis",
                     key,
                     kind,
-                    key,
+                    Keys.put_aside(key),
                 )
 
     def _round_trip(
