@@ -41,7 +41,13 @@ MALFORMED = {
     "true for a number": GOOD | {"expires_in_ms": True},
     "huge number": '{"schema": 1, "to": "ann@example.com", "message": "hi", "expires_in_ms": ' + "9" * 5000 + "}",
     "not a number": '{"schema": 1, "to": "ann@example.com", "message": "hi", "expires_in_ms": NaN}',
+    "a number beyond all": '{"schema": 1, "to": "ann@example.com", "message": "hi", "expires_in_ms": 1e999}',
     "nested without end": "[" * 100_000,
+    "nested too deeply": '{"schema":1,"to":"ann@example.com","message":'
+    + '{"type":"multipart/mixed","subparts":[' * 400
+    + '{"type":"text/plain","text":"hi"}'
+    + "]}" * 400
+    + "}",
     "parts nested without end": '{"schema":1,"to":"ann@example.com","message":'
     + '{"type":"multipart/mixed","subparts":[' * 50_000,
     "lone surrogate": '{"schema": 1, "to": "ann@example.com", "message": "\\ud83d"}',

@@ -189,7 +189,7 @@ def until_recorded(write: Callable[[], T], faults_max: int = _FAULTS_MAX) -> T:
         try:
             return write()
         except LedgerUnavailable as error:
-            faults += is_fault(error)
+            faults += is_fault(error.__cause__)
             if faults >= faults_max:
                 raise
             log.warning("an outcome waits to be recorded: %s; trying again in %.1f s", error, wait_s)

@@ -57,9 +57,8 @@ def available(letter_id: str | None = None) -> Iterator[None]:
         raise LedgerUnavailable(problem, letter_id, is_alert=bool(alert)) from error
 
 
-def is_fault(error: LedgerUnavailable) -> bool:
-    """True when Redis is well, and a script of ours or a value in it is not: asking again gets the same answer."""
-    said = error.__cause__
+def is_fault(said: object) -> bool:
+    """True for the error of a Redis that is well: a script of ours, or a value that it met, is not, and stays so."""
     if type(said) is not ResponseError or _alert(said) or _found(_PASSING, said):
         return False
     # What Redis says of its own state begins with a code (NOREPLICAS, CLUSTERDOWN); of a script, ERR, which is cut off.

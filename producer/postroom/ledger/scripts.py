@@ -87,7 +87,15 @@ class Scripts:
         return self.run_all([call])[0]
 
     def run_all(self, calls: Sequence[Call], then: Sequence[Argument] = ()) -> list[Any]:
-        """Run scripts in one round trip, once for all calls of a verb, and return their answers in order.
+        """Run scripts as `run_each` does, and raise the first error."""
+        answers = self.run_each(calls, then)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return answers
+
+    def run_each(self, calls: Sequence[Call], then: Sequence[Argument] = ()) -> list[Any]:
+        """Run scripts in one round trip, once for all calls of a verb; return answers, or errors, in order.
 
         Every script is idempotent: those that Redis did not know, could not run where it is no primary any more, or
         that met a key of the wrong type, which is put aside, are run again; the others are not. A call that fails does
@@ -108,9 +116,6 @@ class Scripts:
             for place, answer in zip(left, again, strict=False):
                 answers[place] = answer
             answers[len(calls) :] = again[len(left) :]
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise answer
         return answers
 
     def _mend(self, failed: Sequence[tuple[Call, Exception]]) -> None:
