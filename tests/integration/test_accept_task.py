@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from house import House, NewHouse, desk
-from postroom import Letter, LetterState, LetterStatus, Receipt
+from postroom import Letter, LetterState, LetterStatus, Receipt, clock
 from postroom.bell import ACCEPT, Bells, publisher
 from postroom.broker import QUEUE
 from postroom.ledger import views
+from postroom_worker import tasks
 from postroom_worker.acceptance import accept_letter
 from postroom_worker.dev.server import wait_until
+from postroom_worker.office import Office
 
 GOOD: dict[str, Any] = {"schema": 1, "to": ["Ann <ann@example.com>"], "subject": "Grüße", "message": "hi"}
 MALFORMED = {
@@ -36,7 +41,13 @@ MALFORMED = {
     "true for a number": GOOD | {"expires_in_ms": True},
     "huge number": '{"schema": 1, "to": "ann@example.com", "message": "hi", "expires_in_ms": ' + "9" * 5000 + "}",
     "not a number": '{"schema": 1, "to": "ann@example.com", "message": "hi", "expires_in_ms": NaN}',
+    "a number beyond all": '{"schema": 1, "to": "ann@example.com", "message": "hi", "expires_in_ms": 1e999}',
     "nested without end": "[" * 100_000,
+    "nested too deeply": '{"schema":1,"to":"ann@example.com","message":'
+    + '{"type":"multipart/mixed","subparts":[' * 400
+    + '{"type":"text/plain","text":"hi"}'
+    + "]}" * 400
+    + "}",
     "parts nested without end": '{"schema":1,"to":"ann@example.com","message":'
     + '{"type":"multipart/mixed","subparts":[' * 50_000,
     "lone surrogate": '{"schema": 1, "to": "ann@example.com", "message": "\\ud83d"}',
@@ -146,3 +157,21 @@ def test_a_letter_that_meets_a_fault_of_ours_is_put_aside_too(redis_url: str) ->
             accept_letter(here.office, Bells.of(here.office.settings), GOOD | {"message": too_deep}, "message-1")
         [rejected] = views.scan(here.ledger, LetterState.REJECTED)
     assert rejected.reason == "it could not be accepted, by a fault of ours: RecursionError"
+
+
+def test_a_letter_waits_while_a_file_of_relays_that_was_spoilt_meanwhile_cannot_be_read(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    relays = tmp_path / "relays.toml"
+    relays.write_text("[relays.default]\nurl =\n")
+
+    def mend(_: float) -> None:
+        relays.write_text('[relays.default]\nurl = "smtp://127.0.0.1:1"\n')
+
+    with desk(redis_url, "smtp://127.0.0.1:1") as here:
+        settings = replace(here.office.settings, relays=str(relays))
+        monkeypatch.setattr(tasks, "office", lambda: Office.open(settings, here.ledger, "a new process"))
+        monkeypatch.setattr(clock, "pause", mend)
+        letter_id = tasks.accept(GOOD)
+        assert views.account(here.ledger, letter_id).status.state is LetterState.QUEUED
+    assert [each.levelno for each in caplog.records if "relays.toml" in each.message] == [logging.ERROR]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from house import Desk, desk
 from postroom import LetterState, Receipt
+from postroom.ledger import Claim
 from postroom_worker.delivery import deliver
 from postroom_worker.dev.scripted_relay import OFFERS, Session, say, scripted_relay
+from postroom_worker.dev.server import wait_until
+from postroom_worker.lease import Leases
 
 CHUNKED = [*OFFERS, "CHUNKING"]
 
@@ -35,3 +40,23 @@ def test_a_letter_that_another_has_claimed_meanwhile_is_not_ended(offers: list[s
         assert lost.status().state is LetterState.SENDING, "it is the other's"
         assert relay.accepted == {"behind@example.com": 1}
         assert relay.sessions[0].ended == "hung up", "only that keeps the relay from taking what has no end"
+
+
+def test_a_fault_of_ours_beside_a_renewal_ends_no_renewals(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    faults: list[str] = []
+
+    def fail() -> None:
+        if len(faults) < 2:  # the thread outlives this test
+            faults.append("a fault of ours")
+            raise ValueError(faults[-1])
+
+    with scripted_relay() as relay, desk(redis_url, relay.url) as here:
+        receipt = here.accept("ann@example.com")
+        [claim] = here.ledger.claim([receipt.id], "desk")
+        assert isinstance(claim, Claim)
+        index = here.ledger.keys.index_of(receipt.id, LetterState.SENDING)
+        with Leases(here.ledger, 0.01, fail, fail).kept([claim], fail):
+            wait_until(lambda: len(faults) == 2, "it has failed twice")
+            here.ledger.redis.zadd(index, {receipt.id: 0})
+            wait_until(lambda: here.ledger.redis.zscore(index, receipt.id), "the claim is renewed all the same")
+    assert {each.levelno for each in caplog.records if "while leases were renewed" in each.message} == {logging.ERROR}

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from house import House, NewHouse
 from name_server import SILENCE, NameServer, asking
-from postroom import Settings
+from postroom import LetterState, Settings
 from postroom.broker import QUEUE
 from postroom.cli import main
 from postroom.ledger.health import redis_facts
@@ -62,6 +62,16 @@ def test_where_nobody_works_it_is_told_with_the_remedy(new_house: NewHouse) -> N
     assert "✗ workers      no worker is here" in lines
     assert "→ start one: celery -A postroom_worker worker" in lines
     assert any(line.startswith(f"✗ work         a task on the queue {QUEUE} was not done") for line in lines)
+
+
+def test_a_key_that_somebody_else_wrote_to_is_told_with_the_remedy(new_house: NewHouse) -> None:
+    here = new_house()
+    assert "damaged" not in found(here, "--timeout", "0.1")
+    here.ledger.redis.set(here.ledger.keys.index(LetterState.QUEUED, 0), "somebody else's")
+    here.postroom.send_letter("ann@example.com", "hi")
+    [finding] = found(here, "--timeout", "0.1")["damaged"]
+    assert "postroom:{0}:state:queued:damaged" in finding["what"]
+    assert finding["remedy"]
 
 
 def test_a_broker_that_is_away_is_told_and_all_else_is_examined(new_house: NewHouse) -> None:

@@ -6,6 +6,7 @@ row with the same arguments. That is what redis-py does, silently, when a connec
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -579,11 +580,15 @@ CALLS = {
         ["letter", "history", "failed", "queued"],
         ["L1", "n3", "failed", "[]", "queued", 0, "[]", "1", "", '{"event":"retried"}'],
     ),
+    "testify": (
+        ["letter", "history", "held", "sent"],
+        ["L1", "n", "held", "[]", "sent", 1, "[]", "1", '{"event":"testified"}'],
+    ),
     "forget": (["letter", "history", "failed"], ["L1", "failed", 0, ""]),
     "keep": (["contents", "letters"], ["L1", "octets"]),
     "drop": (["contents", "letters"], ["L1"]),
 }
-STATE_BEFORE = {"claim": "queued", "operate": "failed", "forget": "failed"}
+STATE_BEFORE = {"claim": "queued", "operate": "failed", "testify": "held", "forget": "failed"}
 DELETES = {("forget", "history"), ("drop", "contents"), ("keep", "contents")}
 """Keys that a script does not read: it removes them, or asks only whether they are there."""
 
@@ -598,7 +603,8 @@ def test_a_key_of_the_wrong_type_stops_a_script_before_its_first_write(
     with Redis.from_url(empty_redis()) as redis:
         state = STATE_BEFORE.get(verb, "sending")
         if verb != "accept":
-            redis.hset("letter", mapping={"state": state, "nonce": "n", "recipients": "[]", "give_up_in_ms": 1})
+            fields = {"state": state, "nonce": "n", "recipients": "[]", "give_up_in_ms": 1}
+            redis.hset("letter", mapping=fields | ({"late": "n"} if verb == "testify" else {}))
         if verb in STATE_BEFORE or verb in ("finish", "release", "renew", "enter_window"):
             redis.zadd(state, {"L1": 1})
         redis.delete(wrong)
@@ -613,14 +619,34 @@ def test_a_key_of_the_wrong_type_stops_a_script_before_its_first_write(
         assert dump(redis) == before
 
 
-def test_a_call_that_fails_does_not_hinder_the_others_of_its_batch(ledger: Ledger) -> None:
+def test_a_letter_that_is_damaged_cannot_be_claimed_and_keeps_no_other(
+    ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
     ids = ["L1", "L2", "L3"]
     ledger.accept_all([new(each) for each in ids])
     ledger.redis.hset(ledger.keys.letter("L2"), "fence", "no number")
-    with pytest.raises(LedgerUnavailable, match="Redis did not answer as it should"):
-        ledger.claim(ids, "w")
+    first, damaged, third = ledger.claim(ids, "w")
+    assert isinstance(first, Claim)
+    assert damaged == "damaged"
+    assert isinstance(third, Claim)
     states = [LetterState.SENDING, LetterState.QUEUED, LetterState.SENDING]
     assert [state_of(ledger, each) for each in ids] == states
+    assert [each.levelno for each in caplog.records if "L2" in each.message] == [logging.ERROR]
+
+
+def test_a_letter_that_is_damaged_is_not_released_and_keeps_no_other(
+    ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    hasty = Ledger(ledger.redis, AT_ONCE)
+    ids = ["L1", "L2", "L3"]
+    for each in ids:
+        claimed(hasty, each)
+    ledger.redis.hset(ledger.keys.letter("L2"), "deaths", "no number")
+    for _ in range(2):
+        ledger.release_due(10)  # the second time it is left alone, until a bell would count as lost
+    states = [LetterState.QUEUED, LetterState.SENDING, LetterState.QUEUED]
+    assert [state_of(ledger, each) for each in ids] == states
+    assert [each.levelno for each in caplog.records if "L2" in each.message] == [logging.ERROR]
 
 
 def test_a_full_redis_refuses_new_letters_and_takes_what_became_of_the_old_ones(tmp_path: Path) -> None:

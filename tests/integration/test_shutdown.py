@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections import Counter
 from threading import Event
@@ -89,6 +90,39 @@ def test_a_worker_that_is_not_left_its_time_has_told_what_is_uncertain(new_house
         wait_until(lambda: is_told(hold, "uncertain", "held"), "the one is held")
         wait_until(lambda: is_told(resend, "uncertain"), "the other is to be sent again")
         assert hold.status().state is LetterState.HELD
+
+
+def test_ctrl_c_in_a_terminal_reaches_the_children_too_and_the_letter_in_hand_is_finished(new_house: NewHouse) -> None:
+    go_on = Event()
+    with scripted_relay({"content": both(wait_for(go_on), say("250 2.0.0 taken"))}) as relay:
+        here = new_house(POSTROOM_RELAY_URL=relay.url)
+        worker = here.worker("worker", "--concurrency=1")
+        receipt = here.postroom.send_letter("ann@example.com", "hi")
+        wait_until(lambda: sum(each.is_waiting for each in relay.sessions) == 1, "the relay keeps it waiting")
+        os.killpg(worker.process.pid, signal.SIGINT)
+        wait_until(lambda: "Warm shutdown" in worker.log.read_text(), "it knows that it is to stop")
+        go_on.set()
+        wait_until(lambda: worker.process.poll() is not None, "it has stopped")
+        assert here.events(receipt) == ["queued", "attempt"]
+        assert relay.accepted == {"ann@example.com": 1}
+        wait_until(lambda: [each.ended for each in relay.sessions] == ["quit"], "it has said QUIT")
+
+
+def test_a_worker_that_is_to_quit_at_once_has_told_what_is_uncertain(new_house: NewHouse) -> None:
+    with scripted_relay({"content": silent}) as relay:
+        here = new_house(POSTROOM_RELAY_URL=relay.url, POSTROOM_LEASE_S="1")
+        worker = here.worker("worker", "--concurrency=1")
+        receipt = here.postroom.send_letter("ann@example.com", "hi", on_uncertain="hold")
+        wait_until(lambda: sum(each.has_content for each in relay.sessions) == 1, "the relay has it")
+        worker.process.send_signal(signal.SIGQUIT)
+        wait_until(lambda: worker.process.poll() is not None, "it has stopped")
+
+        def is_held() -> bool:
+            here.ledger.release_due(10)
+            return receipt.status().state is LetterState.HELD
+
+        wait_until(is_held, "it is held")
+        assert here.events(receipt) == ["queued", "uncertain", "held"]
 
 
 def test_a_process_that_has_done_its_share_says_quit(new_house: NewHouse) -> None:

@@ -13,6 +13,7 @@ from house import desk
 from postroom import LetterState
 from postroom.bell import Bells
 from postroom.ledger import views
+from postroom.ledger.damaged import damaged
 from postroom_worker.dev.scripted_relay import Session, say, scripted_relay
 from postroom_worker.timer import longest_waits_ms, tick
 
@@ -47,6 +48,9 @@ def test_what_became_of_a_letter_is_recorded_and_the_wrong_value_put_aside(
         assert here.deliver(second).state is LetterState.SENT
         assert relay.accepted == {"ann@example.com": 1, "ben@example.com": 1}
         assert here.ledger.redis.get(f"{wrong[0]}:damaged") == b"somebody else's"
+        assert damaged(here.ledger.redis) == wrong
+        here.ledger.redis.delete(f"{wrong[0]}:damaged")
+        assert damaged(here.ledger.redis) == []
     assert f"{wrong[0]} held a string" in caplog.text
     assert {each.levelno for each in caplog.records if ":damaged" in each.message} == {logging.ERROR}
 

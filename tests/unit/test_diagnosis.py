@@ -82,6 +82,13 @@ def test_what_is_overdue_and_what_waits_long_is_told() -> None:
     assert levels(longest_queued_ms=90_000) == [("schedule", "ok"), ("queue", "warn")]
 
 
+def test_keys_that_were_put_aside_are_told_by_the_names_they_have_now() -> None:
+    assert list(diagnosis.of_damaged([])) == []
+    [found] = diagnosis.of_damaged([f"postroom:{{{number}}}:events" for number in range(5)])
+    assert (found.level, bool(found.remedy)) == (Level.WARN, True)
+    assert found.what.endswith("postroom:{1}:events:damaged, postroom:{2}:events:damaged and 2 more")
+
+
 def test_workers_that_are_lost_or_of_another_version_are_told() -> None:
     here, old, lost = Worker("a@x", "1.0", 900), Worker("b@x", "0.9", 900), Worker("c@x", "1.0", 120_000)
     found = list(diagnosis.of_workers([here, old, lost], "1.0"))

@@ -58,10 +58,10 @@ def opened(office: Office, claim: Claim, outbox: Outbox) -> Parcel | None:
     if late:
         outbox.finish(claim, settlement.expire(claim, office.rules, late))
         return None
-    if office.settings.hold_all and until_recorded(lambda: must_be_held(office.ledger, claim.letter_id)):
-        outbox.finish(claim, settlement.hold(claim, HELD))
-        return None
     try:
+        if office.settings.hold_all and until_recorded(lambda: must_be_held(office.ledger, claim.letter_id)):
+            outbox.finish(claim, settlement.hold(claim, HELD))
+            return None
         letter = kept_letter(claim.letter, lambda stored: office.ledger.contents.read(stored.sha256))
         named = claim.via or letter.relay
         relays = route(office.relays, name=named, sender_domain=domain_of(letter.from_.address), tags=letter.tags)

@@ -92,7 +92,12 @@ class Lane:
             some = _popped(self._source, self._at_once)
             if not some:
                 return None
-            waits = until_recorded(partial(self._waits, some))
+            try:
+                waits = until_recorded(partial(self._waits, some))
+            except LedgerUnavailable as error:
+                self._source.extendleft(reversed(some))
+                self._is_over, self.no_place = True, Wait(FAULT_WAIT_MS, f"a fault of ours ({error})")
+                return None
             for parcel, wait in zip(some, waits, strict=True):
                 if wait.ms:
                     self._wait(parcel, wait)
@@ -186,7 +191,10 @@ class Lane:
             return NO_WAIT
         domains = sorted({domain_of(each) for each in parcel.left})
         self._member = member
-        waits = until_recorded(lambda: self._office.places.enter(self._relay, member, domains))
+        try:
+            waits = until_recorded(lambda: self._office.places.enter(self._relay, member, domains))
+        except LedgerUnavailable as error:
+            return Wait(FAULT_WAIT_MS, f"a fault of ours ({error})")
         return next(iter(waits.values()), NO_WAIT)
 
     def _leave_domains(self) -> None:

@@ -12,6 +12,7 @@ from typing import TypeVar
 from postroom import clock
 from postroom.errors import LedgerUnavailable, UnknownLetter
 from postroom.ledger import Claim, Finish, Recipient, views
+from postroom.ledger.availability import is_fault
 from postroom.ledger.transitions import Window
 from postroom.reply import without_addresses
 from postroom.states import LetterState, RecipientState, letter_state
@@ -24,6 +25,8 @@ _WAIT_MAX_S = 5.0
 _TOGETHER_S = 0.1
 """How long an outcome waits for others to be recorded with, if letters follow each other; `Leases` sees to the rest."""
 _LOOKS = 10
+_FAULTS_MAX = 10
+"""How often one thing is tried that Redis answers with an error of its own: for some twenty seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +84,33 @@ class Outbox:
         if not waiting and not windows:
             return []
         ledger = self._office.ledger
+        kept: Sequence[bool | None]
         for claim, _ in waiting:
             # Before, lest a renewal that comes after the finish takes the claim for lost.
             self._office.leases.end(claim)
-        kept, entered = until_recorded(lambda: ledger.record(waiting, windows))
+        try:
+            kept, entered = until_recorded(lambda: ledger.record(waiting, windows))
+        except LedgerUnavailable:
+            kept, entered = self._record_alone(waiting, windows)
         for (claim, finish), is_kept in zip(waiting, kept, strict=True):
+            if is_kept is None:
+                self.delivered[claim.letter_id] = Delivered(claim.letter_id, LetterState.SENDING, is_ours=False)
+                continue
             if not is_kept:
-                until_recorded(partial(self._testify, claim, finish))
+                _unless_refused(claim, partial(self._testify, claim, finish))
             elif finish.state is LetterState.SENT and claim.contents:
                 self._drop_contents(claim)
             self.delivered[claim.letter_id] = Delivered(claim.letter_id, finish.state, why(finish), finish.wait_ms)
         return entered
+
+    def _record_alone(
+        self, waiting: Sequence[tuple[Claim, Finish]], windows: Sequence[Window]
+    ) -> tuple[list[bool | None], list[bool]]:
+        """Record each by itself, lest what Redis refuses of one letter keep the others; None for what it refuses."""
+        record = self._office.ledger.record
+        kept = [_unless_refused(each[0], partial(record, [each], ())) for each in waiting]
+        entered = [_unless_refused(each.claim, partial(record, (), [each])) for each in windows]
+        return [each and each[0][0] for each in kept], [bool(each and each[1][0]) for each in entered]
 
     def _testify(self, claim: Claim, finish: Finish) -> None:
         """The claim ran out; but if that was in the window, what the relay said is what everybody wants to know."""
@@ -155,16 +174,41 @@ def settled_by(seen: LetterState, recipients: Sequence[Recipient]) -> LetterStat
     return seen
 
 
-def until_recorded(write: Callable[[], T]) -> T:
-    """Write to the ledger, again and again until it answers: what was delivered must not be forgotten."""
-    wait_s = 0.1
+def until_recorded(write: Callable[[], T], faults_max: int = _FAULTS_MAX) -> T:
+    """Write to the ledger, again and again until it answers: what was delivered must not be forgotten.
+
+    Args:
+        write: what to do.
+        faults_max: how often it is done when Redis is well and answers with an error: no waiting changes that.
+
+    Raises:
+        LedgerUnavailable: Redis did so each time.
+    """
+    wait_s, faults = 0.1, 0
     while True:
         try:
             return write()
         except LedgerUnavailable as error:
+            faults += is_fault(error.__cause__)
+            if faults >= faults_max:
+                raise
             log.warning("an outcome waits to be recorded: %s; trying again in %.1f s", error, wait_s)
             clock.pause(wait_s)
             wait_s = min(2 * wait_s, _WAIT_MAX_S)
+
+
+def _unless_refused(claim: Claim, write: Callable[[], T]) -> T | None:
+    try:
+        return until_recorded(write, faults_max=1)
+    except LedgerUnavailable as error:
+        log.error(
+            "letter %s: Redis is well, and refuses to record what became of it: %s. It is left to its lease; when it "
+            "was in its window, it counts as uncertain then",
+            claim.letter_id,
+            error,
+            extra={"letter": claim.letter_id},
+        )
+        return None
 
 
 def why(finish: Finish) -> str:

@@ -15,7 +15,7 @@ from celery.signals import worker_process_shutdown, worker_shutdown
 from postroom import clock
 from postroom.bell import ACCEPT, DELIVER, PROBE, Bells
 from postroom.broker import BULK_QUEUE
-from postroom.errors import InvalidLetter, LedgerUnavailable, NewerSchema, PostroomError
+from postroom.errors import InvalidLetter, InvalidSettings, LedgerUnavailable, NewerSchema, PostroomError
 from postroom.ledger.workers import answer_probe
 from postroom.letter_id import check_id
 from postroom.states import LetterState
@@ -58,11 +58,13 @@ def accept(self: Task[..., str], *letters: Any, **unknown: Any) -> str:
     while True:
         try:
             return accept_letter(office(), Bells.of(office().settings), letter, str(self.request.id))
-        except (LedgerUnavailable, OperationalError) as error:
+        except (LedgerUnavailable, OperationalError, InvalidSettings) as error:
+            # A file of relays or keys may have been spoilt since the worker began: a new process of it reads it anew.
             # Not put back each time: RabbitMQ drops what comes back too often, 20 times by default.
             if is_stopping():
                 raise Reject(str(error), requeue=True) from None
-            log.warning("a letter that came over the queue waits: %s", error)
+            level = logging.ERROR if isinstance(error, InvalidSettings) else logging.WARNING
+            log.log(level, "a letter that came over the queue waits: %s", error)
             clock.pause(_AWAY_S)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from postroom.cli.output import span
 from postroom.finding import Finding, bad, ok, warn
 from postroom.ledger.health import Backlog, RedisFacts
+from postroom.ledger.keys import Keys
 from postroom.ledger.relays import Standing
 from postroom.ledger.suspensions import Suspension
 from postroom.ledger.workers import Worker
@@ -21,6 +22,7 @@ _NEARLY_FULL = 0.75
 _CLOCK_WARN_MS, _CLOCK_BAD_MS = 2_000, 60_000
 _QUEUED_LONG_MS = 60_000
 _DUE_LONG_MS = 30_000
+_NAMED_MAX = 3
 _MIB = 1024 * 1024
 
 
@@ -127,6 +129,18 @@ def of_backlog(backlog: Backlog) -> Iterator[Finding]:
             "queue",
             f"the first letter of the queue has waited for {since}",
             "if workers are at work there are too few of them: start more, or raise --concurrency",
+        )
+
+
+def of_damaged(keys: Sequence[str]) -> Iterator[Finding]:
+    """Yield which keys of the ledger somebody else had overwritten."""
+    if keys:
+        more = f" and {len(keys) - _NAMED_MAX:,} more" if len(keys) > _NAMED_MAX else ""
+        yield warn(
+            "damaged",
+            f"somebody else wrote to keys of the ledger, and these were put aside: "
+            f"{', '.join(map(Keys.put_aside, keys[:_NAMED_MAX]))}{more}",
+            "see who else uses this Redis, and give it another; then look at these, and DEL them",
         )
 
 

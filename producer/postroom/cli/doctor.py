@@ -19,6 +19,7 @@ from postroom.cli.arguments import json_option
 from postroom.cli.desk import Desk, pass_desk
 from postroom.errors import LedgerUnavailable
 from postroom.finding import Finding, Level, bad, ok, warn
+from postroom.ledger.damaged import damaged
 from postroom.ledger.events import latest, read_on
 from postroom.ledger.health import backlog, redis_facts
 from postroom.ledger.suspensions import current
@@ -78,6 +79,7 @@ def _findings(desk: Desk, timeout_s: float) -> Iterator[Finding]:
                 yield replace(finding, what=f"{facts.node}: {finding.what}") if facts.node else finding
         yield from diagnosis.of_workers(workers(desk.ledger), __version__)
         yield from diagnosis.of_backlog(backlog(desk.ledger))
+        yield from diagnosis.of_damaged(damaged(desk.ledger.redis))
         yield from diagnosis.of_suspensions(*current(desk.ledger))
         yield from diagnosis.of_relays({name: desk.ledger.relays.standing(name) for name in relays(desk.ledger)})
         yield from _work(desk, timeout_s)

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from redis.exceptions import AuthenticationError, MovedError, NoPermissionError, RedisClusterException, RedisError
+from redis.exceptions import (
+    AuthenticationError,
+    MovedError,
+    NoPermissionError,
+    RedisClusterException,
+    RedisError,
+    ResponseError,
+)
 
 from postroom.errors import LedgerUnavailable
 from postroom.reply import printable
@@ -48,6 +55,15 @@ def available(letter_id: str | None = None) -> Iterator[None]:
         about = f"; letter {letter_id} may have been accepted, and sending it again under its id is safe"
         problem = f"{alert or _passing(error)}{about if letter_id else ''}"
         raise LedgerUnavailable(problem, letter_id, is_alert=bool(alert)) from error
+
+
+def is_fault(said: object) -> bool:
+    """True for the error of a Redis that is well: a script of ours, or a value that it met, is not, and stays so."""
+    if type(said) is not ResponseError or _alert(said) or _found(_PASSING, said):
+        return False
+    # What Redis says of its own state begins with a code (NOREPLICAS, CLUSTERDOWN); of a script, ERR, which is cut off.
+    code = str(said).partition(" ")[0]
+    return code == "WRONGTYPE" or not code.isupper()
 
 
 def _alert(error: Exception) -> str:

@@ -144,6 +144,16 @@ class Keys:
         return [key, f"{found[1]}events"] if found and found[2] == "history" else [key]
 
     @staticmethod
+    def put_aside(key: str) -> str:
+        """What a key is called whose value somebody else wrote; `put_aside.lua` makes the same name."""
+        return f"{key}:damaged"
+
+    @staticmethod
+    def damaged() -> str:
+        """The set of the keys that were put aside."""
+        return "postroom:damaged"
+
+    @staticmethod
     def audit() -> str:
         """The sorted set of what operators did, by the time."""
         return "postroom:audit"

@@ -14,6 +14,7 @@ from typing import Any
 from redis.exceptions import MasterDownError, NoScriptError, ReadOnlyError, ResponseError
 
 from postroom.ledger.cluster import Client, forget_connections, primaries
+from postroom.ledger.damaged import note_damaged
 from postroom.ledger.keys import Keys
 
 log = logging.getLogger("postroom")
@@ -86,7 +87,15 @@ class Scripts:
         return self.run_all([call])[0]
 
     def run_all(self, calls: Sequence[Call], then: Sequence[Argument] = ()) -> list[Any]:
-        """Run scripts in one round trip, once for all calls of a verb, and return their answers in order.
+        """Run scripts as `run_each` does, and raise the first error."""
+        answers = self.run_each(calls, then)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return answers
+
+    def run_each(self, calls: Sequence[Call], then: Sequence[Argument] = ()) -> list[Any]:
+        """Run scripts in one round trip, once for all calls of a verb; return answers, or errors, in order.
 
         Every script is idempotent: those that Redis did not know, could not run where it is no primary any more, or
         that met a key of the wrong type, which is put aside, are run again; the others are not. A call that fails does
@@ -107,9 +116,6 @@ class Scripts:
             for place, answer in zip(left, again, strict=False):
                 answers[place] = answer
             answers[len(calls) :] = again[len(left) :]
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise answer
         return answers
 
     def _mend(self, failed: Sequence[tuple[Call, Exception]]) -> None:
@@ -129,12 +135,13 @@ class Scripts:
             if isinstance(answer, Exception):
                 raise answer
             for key, kind in zip(*[map(bytes.decode, answer)] * 2, strict=True):
+                note_damaged(self.redis, key)
                 log.error(
-                    "%s held a %s, which is none of Postroom's: it is now %s:damaged, and the key begins empty. "
+                    "%s held a %s, which is none of Postroom's: it is now %s, and the key begins empty. "
                     "See who else writes to this Redis",
                     key,
                     kind,
-                    key,
+                    Keys.put_aside(key),
                 )
 
     def _round_trip(

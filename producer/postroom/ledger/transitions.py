@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,7 +14,7 @@ from redis.exceptions import ResponseError
 
 from postroom import clock
 from postroom.errors import LedgerUnavailable
-from postroom.ledger.availability import available
+from postroom.ledger.availability import available, is_fault
 from postroom.ledger.cluster import Client
 from postroom.ledger.contents import Contents
 from postroom.ledger.durability import Durability
@@ -23,7 +24,10 @@ from postroom.ledger.record import Claim, Recipient, decode_recipients, encode_r
 from postroom.ledger.relays import Relays
 from postroom.ledger.room import Room
 from postroom.ledger.scripts import Call, Scripts, is_wrong_type
+from postroom.reply import printable
 from postroom.states import FINAL, LetterState
+
+log = logging.getLogger("postroom")
 
 _WAITING = (LetterState.SCHEDULED, LetterState.DEFERRED, LetterState.QUEUED, LetterState.SENDING)
 
@@ -187,6 +191,19 @@ class Ledger:
         self.durability.check(safe)
         return answers
 
+    def _run_apart(self, letter_ids: Sequence[str], calls: Sequence[Call], instead: Any) -> list[Any]:
+        """Run a script for each letter; for one that it cannot be run for, say so, and answer `instead`."""
+        answers = self.scripts.run_each(calls)
+        for place, answer in enumerate(answers):
+            if is_fault(answer):
+                letter_id, why = letter_ids[place], printable(str(answer), 200)
+                about = {"letter": letter_id}
+                log.error("letter %s is damaged, and waits: %s (%s)", letter_id, why, calls[place].verb, extra=about)
+                answers[place] = instead
+            elif isinstance(answer, Exception):
+                raise answer
+        return answers
+
     def _accept(self, new: NewLetter) -> Call:
         event = {"event": str(new.state)} | ({"why": new.reason} if new.reason else {})
         return Call(
@@ -219,11 +236,13 @@ class Ledger:
         """Claim letters for a worker.
 
         Returns:
-            for each id a claim, or the state that forbids it (``unknown`` when there is no such letter).
+            for each id a claim, or the state that forbids it: ``unknown`` when there is no such letter, ``damaged``
+            when no script can read it.
         """
         nonces = [secrets.token_hex(8) for _ in letter_ids]
         with available():
-            answers = self.scripts.run_all(
+            answers = self._run_apart(
+                letter_ids,
                 [
                     Call(
                         "claim",
@@ -231,7 +250,8 @@ class Ledger:
                         [letter_id, nonce, self.times.lease_ms, worker],
                     )
                     for letter_id, nonce in zip(letter_ids, nonces, strict=True)
-                ]
+                ],
+                [b"damaged"],
             )
         return [_claim(*each) for each in zip(letter_ids, nonces, answers, strict=True)]
 
@@ -371,11 +391,15 @@ class Ledger:
                     )
                     for letter_id in ids
                 ]
+                answers = self._run_apart(ids, calls, None)
                 bells += [
                     Bell(letter_id, text(answer[0]), text(answer[1]), int(answer[2]))
-                    for letter_id, answer in zip(ids, self.scripts.run_all(calls), strict=True)
+                    for letter_id, answer in zip(ids, answers, strict=True)
                     if answer
                 ]
+                for letter_id in (each for each, answer in zip(ids, answers, strict=True) if answer is None):
+                    later_ms = self.now_ms() + times.bell_ms
+                    self.redis.zadd(self.keys.index_of(letter_id, state), {letter_id: later_ms}, xx=True)
         return bells
 
     def forget_due(self, limit: int) -> int:
