@@ -6,11 +6,12 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from amqp.exceptions import AMQPError, InternalError, MessageNacked
 from celery import Celery
-from kombu import Queue, pools
+from kombu import Producer, Queue
 from kombu.exceptions import OperationalError
 
 from postroom import broker, clock
@@ -43,9 +44,35 @@ def publisher(url: str, timeout_s: float) -> Celery:
 def _forget_connections() -> None:
     """Have a child of fork() open connections of its own: two processes that write to one are garbage to RabbitMQ."""
     publisher.cache_clear()
-    # Celery's apps of one URL share what kombu holds for the whole process.
-    pools.producers.clear()
-    pools.connections.clear()
+    _idle.cache_clear()
+
+
+@lru_cache(maxsize=8)
+def _idle(url: str, timeout_s: float) -> SimpleQueue[Producer]:
+    """Producers that nobody uses now, of this broker and these timeouts."""
+    return SimpleQueue()
+
+
+@contextmanager
+def _producer(url: str, timeout_s: float) -> Iterator[Any]:
+    """Lend a producer to one thread; one that something went wrong with is not lent again.
+
+    Kombu's own pool is a queue with a lock, which a signal that comes at the wrong moment (Ctrl-C, Celery's soft time
+    limit) leaves locked for ever; this queue has none.
+    """
+    idle = _idle(url, timeout_s)
+    try:
+        producer = idle.get_nowait()
+    except Empty:
+        app: Any = publisher(url, timeout_s)
+        producer = app.amqp.Producer(app.connection_for_write())
+    try:
+        yield producer
+    except BaseException:
+        # What it is connected to may have an answer on its way, or refuse every write after a failover.
+        producer.connection.collect()
+        raise
+    idle.put(producer)
 
 
 if hasattr(os, "register_at_fork"):
@@ -105,26 +132,17 @@ class Bells:
             self._send(task, message)
 
     def _send(self, task: str, message: dict[str, Any]) -> None:
-        app = publisher(self._url, self._timeout_s)
-        with app.producer_or_acquire() as producer:
-            try:
-                _keep_client(producer.channel)
-                app.send_task(
-                    task,
-                    **message,
-                    ignore_result=True,
-                    producer=producer,
-                    # On Redis a queue is there when something is in it.
-                    declare=None if broker.is_rabbitmq(self._url) else (),
-                    confirm_timeout=_CONFIRM_S,
-                )
-            except BaseException as error:
-                # After a failover kombu keeps a connection that refuses every write, or raises what no broker said
-                # (AttributeError); after Ctrl-C one with an answer on its way: the next bell connects anew.
-                producer.connection.collect()
-                if isinstance(error, Exception):
-                    raise OperationalError(str(error)) from error
-                raise
+        with _others_as_away(), _producer(self._url, self._timeout_s) as producer:
+            _keep_client(producer.channel)
+            publisher(self._url, self._timeout_s).send_task(
+                task,
+                **message,
+                ignore_result=True,
+                producer=producer,
+                # On Redis a queue is there when something is in it.
+                declare=None if broker.is_rabbitmq(self._url) else (),
+                confirm_timeout=_CONFIRM_S,
+            )
 
     def probe(self, nonce: str, queue: str, timeout_s: float) -> None:
         """Publish the task of a probe, to see whether what is put on a queue is done: as `ring`.
@@ -151,7 +169,7 @@ class Bells:
             AWAY: the broker is away.
         """
         app: Any = publisher(self._url, self._timeout_s)
-        with _refusals_as_away(), app.producer_pool.acquire(block=True) as producer:
+        with _refusals_as_away(), _producer(self._url, self._timeout_s) as producer:
 
             def count() -> dict[str, int]:
                 # Declaring tells how many wait; a queue that is not there yet is made, and is empty.
@@ -188,6 +206,15 @@ def _keep_client(channel: Any) -> None:
     make = getattr(channel, "Client", None)
     if make is not None and not isinstance(make, _OneClient):
         channel.Client = _OneClient(make)
+
+
+@contextmanager
+def _others_as_away() -> Iterator[None]:
+    """Raise as OperationalError whatever kombu raises: after a failover even what no broker said (AttributeError)."""
+    try:
+        yield
+    except Exception as error:
+        raise OperationalError(str(error)) from error
 
 
 @contextmanager
