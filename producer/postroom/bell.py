@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from amqp.exceptions import AMQPError, InternalError, MessageNacked
 from celery import Celery
-from kombu import Producer, Queue
+from kombu import Queue
 from kombu.exceptions import OperationalError
 
 from postroom import broker, clock
@@ -47,8 +47,8 @@ def _forget_connections() -> None:
     _idle.cache_clear()
 
 
-@lru_cache(maxsize=8)
-def _idle(url: str, timeout_s: float) -> SimpleQueue[Producer]:
+@lru_cache(maxsize=None)
+def _idle(url: str, timeout_s: float) -> SimpleQueue[Any]:
     """Producers that nobody uses now, of this broker and these timeouts."""
     return SimpleQueue()
 
@@ -60,10 +60,10 @@ def _producer(url: str, timeout_s: float) -> Iterator[Any]:
     Kombu's own pool is a queue with a lock, which a signal that comes at the wrong moment (Ctrl-C, Celery's soft time
     limit) leaves locked for ever; this queue has none.
     """
-    idle = _idle(url, timeout_s)
-    try:
+    idle, producer = _idle(url, timeout_s), None
+    with suppress(Empty):
         producer = idle.get_nowait()
-    except Empty:
+    if producer is None:
         app: Any = publisher(url, timeout_s)
         producer = app.amqp.Producer(app.connection_for_write())
     try:

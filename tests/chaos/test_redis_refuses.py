@@ -196,13 +196,13 @@ Refusal = Callable[[Stage], AbstractContextManager[None]]
 REFUSALS: dict[str, tuple[Refusal, str]] = {
     "read-only": (read_only, "Redis is a replica, and takes no writes"),
     "without its primary": (without_primary, "Redis is a replica that has lost its primary"),
-    "loading": (loading, "Redis is still loading its data"),
     "busy": (busy, "Redis is busy with a script"),
     "another password": (another_password, "Redis refuses our user or password: see POSTROOM_REDIS_URL"),
     "full": (full, "Redis is full: raise its maxmemory"),
     "disk full": (disk_full, "Redis cannot write to its disk: see its own log"),
 }
 SLOW: dict[str, tuple[Refusal, str]] = {
+    "loading": (loading, "Redis is still loading its data"),
     "no free connection": (no_free_connection, "Redis takes no more connections: raise its maxclients"),
 }
 if EVERYTHING:

@@ -23,7 +23,12 @@ def test_a_letter_that_kills_its_worker_is_held_and_the_others_of_its_chunk_go_o
         close(session)
 
     with scripted_relay({"rcpt": only_to(POISON, kill)}) as relay:
-        settings = {"POSTROOM_LEASE_S": "0.6", "POSTROOM_DEATHS_MAX": "2", "POSTROOM_SESSIONS": "1"}
+        settings = {
+            "POSTROOM_LEASE_S": "0.6",
+            "POSTROOM_DEATHS_MAX": "2",
+            "POSTROOM_SESSIONS": "1",
+            "POSTROOM_BELL_S": "15",
+        }
         here = new_house(POSTROOM_RELAY_URL=relay.url, **settings)
         to = [*OTHERS[:10], POISON, *OTHERS[10:]]
         letters = [Letter(each, "hi", settings=here.postroom.settings, priority="bulk") for each in to]
