@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import lru_cache
+from functools import cache, lru_cache
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -47,7 +47,7 @@ def _forget_connections() -> None:
     _idle.cache_clear()
 
 
-@lru_cache(maxsize=None)
+@cache
 def _idle(url: str, timeout_s: float) -> SimpleQueue[Any]:
     """Producers that nobody uses now, of this broker and these timeouts."""
     return SimpleQueue()
