@@ -231,11 +231,19 @@ def broker_killed(stage: Stage, _session: Session, answer: Answer) -> bool:
 @alone
 def broker_away(stage: Stage, _session: Session, answer: Answer) -> bool:
     """kill -9 of the broker, the ledger lives; it is back when a worker missed it."""
-    before = stage.logs().count("Connection to broker lost")
+
+    def missed() -> int:
+        # A worker that was just starting has lost no connection: it gets none.
+        said = stage.logs()
+        return said.count("Connection to broker lost") + said.count("Cannot connect to")
+
+    before = missed()
     stage.broker_server.kill()
     answer()
-    wait_until(lambda: stage.logs().count("Connection to broker lost") > before, "a worker misses the broker")
-    stage.broker_server.restart()
+    try:
+        wait_until(lambda: missed() > before, "a worker misses the broker")
+    finally:
+        stage.broker_server.restart()
     return True
 
 
