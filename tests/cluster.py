@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ class Nodes:
     def wait_until_whole(self) -> None:
         """Wait until all nodes know that all slots are served."""
         for each in self.servers:
-            wait_until(lambda each=each: _is_whole(each), f"the cluster is whole, as {each.port} sees it")  # type: ignore[misc]
+            wait_until(partial(_is_whole, each), f"the cluster is whole, as {each.port} sees it")
 
 
 @contextmanager

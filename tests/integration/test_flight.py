@@ -396,7 +396,7 @@ def test_what_a_relay_took_is_accepted_though_it_stopped_reading_before_the_end_
                     gave_up.set()
                 return read(phase)
 
-            session.read = noticed  # type: ignore[method-assign]
+            session.read = noticed  # type: ignore[method-assign]  # to see when it gives up
             found = Client(session).outcomes(letters)
         assert found[:2] == [ACCEPTED, ACCEPTED]
         assert set(found[2:]) <= {UNCERTAIN, RECONNECT}

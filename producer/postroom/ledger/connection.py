@@ -116,7 +116,7 @@ def _cluster(servers: Servers, waits: dict[str, Any]) -> Cluster:
         return RedisCluster(
             # Only when it has a URL does redis-py take a pool of ours.
             url=f"redis://{host}:{port}" if ":" not in host else f"redis://[{host}]:{port}",
-            startup_nodes=[ClusterNode(*each) for each in others],  # type: ignore[no-untyped-call]
+            startup_nodes=[ClusterNode(*each) for each in others],  # type: ignore[no-untyped-call]  # of redis-py
             connection_pool_class=_Pool,
             redis_connect_func=select if servers.database else None,
             retry=_retry(),
@@ -131,7 +131,8 @@ def _sentinel(servers: Servers, waits: dict[str, Any]) -> Redis:
     asking = waits | {"retry": None}  # one that is away is not asked again, but the next
     if password := servers.options.get("sentinel_password"):
         asking["password"] = password
-    sentinels: Any = Sentinel(servers.addresses, sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
+    make: Any = Sentinel
+    sentinels = make(servers.addresses, sentinel_kwargs=asking)
     found: Redis = sentinels.master_for(
         primary_name(servers, "POSTROOM_REDIS_URL"),
         connection_pool_class=_SentinelPool,

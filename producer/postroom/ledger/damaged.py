@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 from redis.exceptions import ResponseError
 
@@ -28,7 +29,7 @@ def damaged(redis: Client) -> list[str]:
         LedgerUnavailable: Redis is away.
     """
     with available():
-        found: set[bytes] = redis.smembers(Keys.damaged())  # type: ignore[assignment]
+        found: Any = redis.smembers(Keys.damaged())
         keys = sorted(map(text, found))
         if not keys:
             return []
