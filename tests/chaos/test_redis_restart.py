@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,6 +66,9 @@ def test_the_worker_lives_and_every_letter_is_delivered_once(redis_server: Serve
         assert "uncertain" not in here.events(first)
 
 
+@pytest.mark.skipif(
+    "CHAOS_LETTERS" not in os.environ, reason="Celery's own race, which it now and then wins: make chaos"
+)
 def test_as_shipped_the_worker_does_not_survive(redis_server: Server, tmp_path: Path) -> None:
     """When this fails, Celery has mended it, and that part of our consumer can go."""
     with (
