@@ -11,6 +11,8 @@ from importlib.resources import files
 from itertools import repeat
 from typing import Any
 
+import msgpack
+from redis.connection import DefaultParser
 from redis.exceptions import MasterDownError, NoScriptError, ReadOnlyError, ResponseError
 
 from postroom.ledger.cluster import Client, forget_connections, primaries
@@ -20,6 +22,7 @@ from postroom.ledger.keys import Keys
 log = logging.getLogger("postroom")
 
 Argument = str | bytes | int
+_parser: Any = DefaultParser
 
 _NO_PRIMARY = (ReadOnlyError, MasterDownError)
 _TO_REPEAT = (NoScriptError, *_NO_PRIMARY)
@@ -45,14 +48,25 @@ class _Batch:
     verb: str
     places: Sequence[int]
     keys: Sequence[str]
-    arguments: Sequence[Argument]
+    """Those of all calls, each once."""
+    packed: bytes
+    """Of each call its keys, as places among those, and its arguments: Redis takes one large value sooner than many."""
 
     @classmethod
     def of(cls, calls: Sequence[Call], places: Sequence[int]) -> _Batch:
-        own = [calls[place] for place in places]
-        keys = [key for call in own for key in call.keys]
-        arguments = [each for call in own for each in call.arguments]
-        return cls(own[0].verb, places, keys, [len(own), *arguments])
+        keys: dict[str, int] = {}
+        packed = [
+            (
+                [keys.setdefault(key, len(keys) + 1) for key in calls[place].keys],
+                [str(each) if isinstance(each, int) else each for each in calls[place].arguments],
+            )
+            for place in places
+        ]
+        return cls(calls[places[0]].verb, places, list(keys), msgpack.packb(packed, use_bin_type=False))
+
+    def answers(self, packed: bytes) -> list[Any]:
+        """Return the answer to each call; an error is what redis-py makes of it."""
+        return [_unpacked(each) for each in msgpack.unpackb(packed, raw=True)]
 
 
 @lru_cache
@@ -153,7 +167,7 @@ class Scripts:
         """
         if len(batches) == 1 and not then:
             try:
-                return list(self._send(self.redis, batches[0], is_whole=is_whole))
+                return batches[0].answers(self._send(self.redis, batches[0], is_whole=is_whole))
             except ResponseError as error:
                 return [error for _ in batches[0].places]
         pipeline: Any = self.redis.pipeline(transaction=False)
@@ -164,20 +178,26 @@ class Scripts:
         said: list[Any] = pipeline.execute(raise_on_error=False)
         answers: dict[int, Any] = {}
         for batch, answer in zip(batches, said, strict=False):
-            each = repeat(answer) if isinstance(answer, Exception) else answer
+            each = repeat(answer) if isinstance(answer, Exception) else batch.answers(answer)
             answers.update(zip(batch.places, each, strict=False))
         return [answers[place] for place in sorted(answers)] + said[len(batches) :]
 
     def _send(self, to: Any, batch: _Batch, *, is_whole: bool) -> Any:
         text = self._source(batch.verb)
         run, script = (to.eval, text) if is_whole else (to.evalsha, _digest(text))
-        return run(script, len(batch.keys), *batch.keys, *batch.arguments)
+        return run(script, len(batch.keys), *batch.keys, batch.packed)
 
     def _source(self, verb: str) -> str:
         if self._shebang is None:
             versions = [str(each.redis.info("server").get("redis_version", "0")) for each in primaries(self.redis)]
             self._shebang = all(int(version.split(".")[0]) >= 7 for version in versions)
         return source(verb, self.events_max, may_exceed_memory=self._shebang)
+
+
+def _unpacked(answer: Any) -> Any:
+    if isinstance(answer, dict):
+        return _parser.parse_error(answer[b"err"].decode("utf-8", "replace"))
+    return None if answer is False else answer
 
 
 def is_wrong_type(answer: object) -> bool:
