@@ -6,6 +6,8 @@ Due times and leases are judged by Redis's clock, inside the scripts; what is he
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 
 
 def wall_ms() -> int:
@@ -13,14 +15,17 @@ def wall_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def steady_s() -> float:
-    """Return seconds of a clock that never jumps, for measuring waits.
-
-    CLOCK_BOOTTIME goes on while a machine is suspended, which a lease has to notice; elsewhere the monotonic clock.
-    """
+def _steady_clock() -> Callable[[], float]:
     if hasattr(time, "CLOCK_BOOTTIME"):
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.monotonic()
+        return partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+    return time.monotonic
+
+
+steady_s = _steady_clock()
+"""Returns seconds of a clock that never jumps, for measuring waits.
+
+CLOCK_BOOTTIME goes on while a machine is suspended, which a lease has to notice; elsewhere the monotonic clock.
+"""
 
 
 def pause(seconds: float) -> None:

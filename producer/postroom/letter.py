@@ -233,8 +233,11 @@ class Letter:
     @property
     def envelope(self) -> Envelope:
         """The reverse-path and the forward-paths, each recipient once, and what reports are asked for."""
+        return self.envelope_to(forward_paths(mailboxes((*self.to, *self.cc, *self.bcc))))
+
+    def envelope_to(self, recipients: tuple[str, ...]) -> Envelope:
+        """Return the envelope of a transaction for these forward-paths alone."""
         reverse_path = self.from_.address if self.envelope_from is None else self.envelope_from
-        recipients = forward_paths(mailboxes((*self.to, *self.cc, *self.bcc)))
         return Envelope(reverse_path, recipients, self.notify, self.ret or "", self.envid or "")
 
     @property

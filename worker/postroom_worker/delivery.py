@@ -6,9 +6,10 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from math import ceil
 from threading import Thread
+
+from msgspec.structs import replace
 
 from postroom.errors import InvalidLetter, LedgerUnavailable, NewerSchema
 from postroom.kept_letter import kept_letter

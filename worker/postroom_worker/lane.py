@@ -11,7 +11,7 @@ from postroom import clock
 from postroom.errors import LedgerUnavailable
 from postroom.ledger.transitions import Window
 from postroom.mime.stored import Stored
-from postroom_worker import chance, program, settlement
+from postroom_worker import chance, limits, program, settlement
 from postroom_worker.limits import NO_WAIT, Wait, domain_of
 from postroom_worker.office import Office
 from postroom_worker.outbox import Outbox, until_recorded
@@ -222,7 +222,7 @@ class Lane:
     def _answered(self, submission: Submission, answers: Answers) -> None:
         parcel = self._under_way.pop(submission)
         parcel.is_in_window = False
-        answers = self._office.redirect.told(parcel.envelope(self._relay).recipients, answers)
+        answers = self._office.redirect.told(limits.transaction(self._relay, parcel.left), answers)
         if answers:
             if not parcel.take(answers) or not all(outcome(each).outcome in _DECIDED for each in answers.values()):
                 self._conclude(parcel, {})

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
+
+import msgspec
 
 from postroom.address import ascii_domain
 from postroom.errors import InvalidLetter, LedgerUnavailable
@@ -25,8 +26,7 @@ _TOKEN_KEPT_MS = 2000
 _NO_LIMIT = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(msgspec.Struct, frozen=True):
     """How long something has to wait, and what for."""
 
     ms: int

@@ -73,6 +73,8 @@ class Orders:
         return tell
 
     def _find(self, kind: Kind, names: Sequence[str]) -> Suspension | None:
+        if not self._suspensions:
+            return None
         now_ms = self._now_ms + int(1000 * (clock.steady_s() - self._read_s))
         of_kind = (each for each in self._suspensions if each.kind == kind and each.name in names)
         return next((each for each in of_kind if not each.is_over(now_ms)), None)
@@ -82,6 +84,8 @@ class Orders:
         return Wait(max(1, min(left_ms, self._longest_ms)), str(found), relay=relay, is_suspension=True)
 
     def _read(self) -> None:
+        if clock.steady_s() - self._asked_s < _FRESH_S:
+            return
         with self._lock:
             if clock.steady_s() - self._asked_s < _FRESH_S:
                 return

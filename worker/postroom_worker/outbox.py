@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from threading import Lock
 from typing import TypeVar
+
+import msgspec
 
 from postroom import clock
 from postroom.errors import LedgerUnavailable, UnknownLetter
@@ -29,8 +30,7 @@ _FAULTS_MAX = 10
 """How often one thing is tried that Redis answers with an error of its own: for some twenty seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
+class Delivered(msgspec.Struct, frozen=True):
     """What became of one letter of a chunk."""
 
     letter_id: str

@@ -9,6 +9,8 @@ from enum import StrEnum
 from functools import lru_cache
 from importlib.resources import files
 
+import msgspec
+
 from postroom.reply import Reply
 
 
@@ -72,8 +74,7 @@ class Hint(StrEnum):
     """It is about us, not about the letter."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What was met, and where."""
 
     phase: Phase

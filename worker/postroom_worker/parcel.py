@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from postroom import clock
 from postroom.envelope import Envelope
@@ -59,7 +61,7 @@ class Parcel:
 
     def envelope(self, relay: Relay) -> Envelope:
         """Return the envelope of its next transaction."""
-        return replace(self.letter.envelope, recipients=tuple(limits.transaction(relay, self.left)))
+        return self.letter.envelope_to(tuple(limits.transaction(relay, self.left)))
 
     def take(self, answers: dict[str, Answer]) -> bool:
         """Take in the answers of a transaction; True when there are recipients left for another one.

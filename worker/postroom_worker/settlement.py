@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from postroom.ledger import Claim, Finish, Recipient
 from postroom.ledger.record import expired
 from postroom.ledger.transitions import Times
@@ -29,8 +31,7 @@ class Rules:
     pauses_max: int
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True):
     """One try to deliver a letter, as the history tells it."""
 
     relay: str

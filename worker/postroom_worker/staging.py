@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from msgspec import structs
+
 from postroom.address import ascii_domain, parse_mailbox
 from postroom.envelope import Envelope
 from postroom.errors import InvalidLetter, InvalidSettings
@@ -67,7 +69,7 @@ class Redirect:
         if not self.to:
             return envelope
         paths = [self.to if self.redirects(each) else each for each in envelope.recipients]
-        return replace(envelope, recipients=tuple(dict.fromkeys(paths)))
+        return structs.replace(envelope, recipients=tuple(dict.fromkeys(paths)))
 
     def fields(self, recipients: Sequence[str]) -> list[bytes]:
         """Return the header fields that name those in whose place another gets the letter."""
@@ -87,8 +89,8 @@ class Redirect:
     def _marked(self, answer: Answer) -> Answer:
         mark = f"(redirected to {self.to})"
         if isinstance(answer.met, Reply):
-            return replace(answer, met=replace(answer.met, text=f"{mark} {answer.met.text}".strip()))
-        return replace(answer, detail=f"{mark} {answer.detail}".strip())
+            return structs.replace(answer, met=replace(answer.met, text=f"{mark} {answer.met.text}".strip()))
+        return structs.replace(answer, detail=f"{mark} {answer.detail}".strip())
 
 
 def must_be_held(ledger: Ledger, letter_id: str) -> bool:

@@ -42,6 +42,11 @@ class Keys:
         """The hash of a letter: its content, state, recipients and counts."""
         return f"postroom:{{{self.partition(letter_id)}}}:letter:{letter_id}"
 
+    def of_letter(self, letter_id: str, *states: LetterState) -> list[str]:
+        """What most verbs touch: a letter's hash, its history, and the indices of these states in its partition."""
+        tag = f"postroom:{{{self.partition(letter_id)}}}"
+        return [f"{tag}:letter:{letter_id}", f"{tag}:history:{letter_id}", *[f"{tag}:state:{each}" for each in states]]
+
     def history(self, letter_id: str) -> str:
         """The list of everything that happened to a letter, as JSON objects."""
         return f"postroom:{{{self.partition(letter_id)}}}:history:{letter_id}"

@@ -51,8 +51,7 @@ def text(kept: object) -> str:
     return kept.decode() if isinstance(kept, bytes) else str(kept or "")
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True):
     """A worker's lease on a letter."""
 
     letter_id: str

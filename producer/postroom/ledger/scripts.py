@@ -12,6 +12,7 @@ from itertools import repeat
 from typing import Any
 
 import msgpack
+import msgspec
 from redis.connection import DefaultParser
 from redis.exceptions import MasterDownError, NoScriptError, ReadOnlyError, ResponseError
 
@@ -32,8 +33,7 @@ _BATCH = 128
 """Calls that one run of a script makes at most: nobody else is served meanwhile."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """One call of a verb. All calls of a verb have as many keys, and as many arguments."""
 
     verb: str
@@ -41,8 +41,7 @@ class Call:
     arguments: Sequence[Argument]
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
+class _Batch(msgspec.Struct, frozen=True):
     """Calls of one verb that one run of its script makes, by their places."""
 
     verb: str

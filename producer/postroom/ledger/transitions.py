@@ -32,8 +32,7 @@ log = logging.getLogger("postroom")
 _WAITING = (LetterState.SCHEDULED, LetterState.DEFERRED, LetterState.QUEUED, LetterState.SENDING)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewLetter:
+class NewLetter(msgspec.Struct, frozen=True, kw_only=True):
     """What `Ledger.accept` records."""
 
     id: str
@@ -60,8 +59,7 @@ class NewLetter:
     """The trace that it is accepted in, and all those recorded with it; empty when there is none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finish:
+class Finish(msgspec.Struct, frozen=True, kw_only=True):
     """What `Ledger.finish` records."""
 
     state: LetterState
@@ -79,8 +77,7 @@ class Finish:
     """By how much later it is given up."""
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(msgspec.Struct, frozen=True):
     """What `Ledger.record` opens."""
 
     claim: Claim
@@ -208,7 +205,7 @@ class Ledger:
         event = {"event": str(new.state)} | ({"why": new.reason} if new.reason else {})
         return Call(
             "accept",
-            self._keys(new.id, new.state),
+            self.keys.of_letter(new.id, new.state),
             [
                 new.id,
                 new.state,
@@ -246,7 +243,7 @@ class Ledger:
                 [
                     Call(
                         "claim",
-                        self._keys(letter_id, LetterState.QUEUED, LetterState.SENDING),
+                        self.keys.of_letter(letter_id, LetterState.QUEUED, LetterState.SENDING),
                         [letter_id, nonce, self.times.lease_ms, worker],
                     )
                     for letter_id, nonce in zip(letter_ids, nonces, strict=True)
@@ -313,7 +310,7 @@ class Ledger:
     def _finish(self, claim: Claim, done: Finish) -> Call:
         return Call(
             "finish",
-            self._keys(claim.letter_id, LetterState.SENDING, done.state),
+            self.keys.of_letter(claim.letter_id, LetterState.SENDING, done.state),
             [
                 claim.letter_id,
                 claim.nonce,
@@ -350,7 +347,7 @@ class Ledger:
             answer: bytes = self.scripts.run(
                 Call(
                     "testify",
-                    self._keys(claim.letter_id, seen, state),
+                    self.keys.of_letter(claim.letter_id, seen, state),
                     [
                         claim.letter_id,
                         claim.nonce,
@@ -386,7 +383,7 @@ class Ledger:
                 calls = [
                     Call(
                         "release",
-                        self._keys(letter_id, state, LetterState.QUEUED, LetterState.HELD),
+                        self.keys.of_letter(letter_id, state, LetterState.QUEUED, LetterState.HELD),
                         [letter_id, state, times.bell_ms, early, times.uncertain_max, times.deaths_max],
                     )
                     for letter_id in ids
@@ -432,7 +429,7 @@ class Ledger:
         with suppress(LedgerUnavailable):
             # Should the worker die before it has dropped them. A full Redis takes no note, and has to forget.
             self.contents.note_all(kept)
-        calls = [Call("forget", self._keys(each, state), [each, state, early_ms, told]) for each in ids]
+        calls = [Call("forget", self.keys.of_letter(each, state), [each, state, early_ms, told]) for each in ids]
         forgotten = [answer == 1 for answer in self.scripts.run_all(calls)]
         gone = {letter_id for letter_id, is_gone in zip(ids, forgotten, strict=True) if is_gone}
         self.contents.drop_all({letter_id: sha256s for letter_id, sha256s in kept.items() if letter_id in gone})
@@ -479,7 +476,7 @@ class Ledger:
             answer: bytes = self.scripts.run(
                 Call(
                     "operate",
-                    self._keys(letter_id, seen, state),
+                    self.keys.of_letter(letter_id, seen, state),
                     [
                         letter_id,
                         secrets.token_hex(8),
@@ -496,13 +493,6 @@ class Ledger:
                 )
             )
         return answer.decode()
-
-    def _keys(self, letter_id: str, *states: LetterState) -> list[str]:
-        return [
-            self.keys.letter(letter_id),
-            self.keys.history(letter_id),
-            *(self.keys.index_of(letter_id, state) for state in states),
-        ]
 
     def _due(self, states: Sequence[LetterState], limit: int, early_ms: int = 0) -> dict[LetterState, list[str]]:
         """The letters whose time has come by Redis's clock, by state; queued ones that much early."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from postroom.envelope import Envelope
 from postroom_worker.outcome import Answer, Phase, Silence
@@ -18,8 +19,7 @@ Answers = dict[str, Answer]
 """By forward-path, the answer that decides about it."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Submission:
+class Submission(msgspec.Struct, frozen=True, eq=False):
     """A letter on its way to a relay. Two are never the same, whatever they hold."""
 
     envelope: Envelope
@@ -28,8 +28,7 @@ class Submission:
     """The message with CRLF line ends, in chunks."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wording:
+class Wording(msgspec.Struct, frozen=True):
     """A submission in the words that a relay understands."""
 
     paths: Sequence[str]

@@ -31,10 +31,14 @@ class SessionFailed(Exception):
 
 
 class Wire:
-    """A connected socket, and the octets that came in and are not read yet."""
+    """A connected socket, and the octets that came in and are not read yet.
+
+    The socket never waits by itself: whatever is there is taken at once, and only what is not is waited for.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.settimeout(0)
         self.sock = sock
         self.written = 0
         """Octets of the last write that the connection took."""
@@ -49,7 +53,6 @@ class Wire:
         """True when the relay said something that nobody asked for, or hung up."""
         if self._buffer:
             return True
-        self.sock.settimeout(0)
         try:
             self._buffer += self.sock.recv(_BLOCK)
         except (BlockingIOError, ssl.SSLWantReadError):
@@ -75,7 +78,6 @@ class Wire:
             SessionFailed: the connection was lost, or they were not taken in time; `written` says how many were.
         """
         self.written = 0
-        self.sock.settimeout(0)
         left = memoryview(octets)
         try:
             while left:
@@ -116,17 +118,21 @@ class Wire:
         """Wait until the socket is ready, and take in what came."""
         if len(self._buffer) > _UNREAD_MAX:
             events &= ~select.POLLIN
-        poll = select.poll()
-        poll.register(self.sock, events)
-        found = poll.poll(max(0.0, 1000 * (deadline - clock.steady_s())))
-        if not found:
-            raise TimeoutError
-        if found[0][1] & ~select.POLLOUT:
+        if self._wait(events, deadline) & ~select.POLLOUT:
             with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError):
                 octets = self.sock.recv(_BLOCK)
                 if not octets:
                     raise ConnectionResetError("the relay hung up")
                 self._buffer += octets
+
+    def _wait(self, events: int, deadline: float) -> int:
+        """Wait for one of these events, and return which came."""
+        poll = select.poll()
+        poll.register(self.sock, events)
+        found = poll.poll(max(0.0, 1000 * (deadline - clock.steady_s())))
+        if not found:
+            raise TimeoutError
+        return found[0][1]
 
     def read_reply(self, phase: Phase, timeout_s: float) -> Reply:
         """Read one reply, of however many lines (RFC 5321 §4.2.1).
@@ -167,12 +173,8 @@ class Wire:
         return line.removesuffix(b"\r")
 
     def _receive(self, phase: Phase, deadline: float) -> bytes:
-        left_s = deadline - clock.steady_s()
-        if left_s <= 0:
-            raise SessionFailed(phase, Silence.TIMEOUT, "no reply in time")
-        self.sock.settimeout(left_s)
         try:
-            octets = self.sock.recv(_BLOCK)
+            octets = self._received(deadline)
         except TimeoutError:
             raise SessionFailed(phase, Silence.TIMEOUT, "no reply in time") from None
         except OSError as error:
@@ -180,6 +182,16 @@ class Wire:
         if not octets:
             raise SessionFailed(phase, Silence.CONNECTION_LOST, "the relay hung up")
         return octets
+
+    def _received(self, deadline: float) -> bytes:
+        """What came, as soon as something does; nothing at the end of the connection."""
+        while True:
+            try:
+                return self.sock.recv(_BLOCK)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                self._wait(select.POLLIN, deadline)
+            except ssl.SSLWantWriteError:
+                self._wait(select.POLLOUT, deadline)
 
 
 @lru_cache(maxsize=256)
