@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache, lru_cache
 from queue import Empty, SimpleQueue
@@ -16,6 +16,7 @@ from kombu.exceptions import OperationalError
 
 from postroom import broker, clock
 from postroom.ledger import Bell
+from postroom.redis_channel import keep_client
 from postroom.settings import Settings
 
 DELIVER = "postroom.deliver"
@@ -133,7 +134,7 @@ class Bells:
 
     def _send(self, task: str, message: dict[str, Any]) -> None:
         with _others_as_away(), _producer(self._url, self._timeout_s) as producer:
-            _keep_client(producer.channel)
+            keep_client(producer.channel)
             publisher(self._url, self._timeout_s).send_task(
                 task,
                 **message,
@@ -185,27 +186,6 @@ def _is_in_the_making(error: BaseException | None) -> bool:
     while error and not isinstance(error, InternalError | MessageNacked):
         error = error.__cause__
     return error is not None
-
-
-class _OneClient:
-    """Makes one client of Redis for a pool of connections."""
-
-    def __init__(self, make: Callable[..., Any]) -> None:
-        self._make = make
-        self._client: Any = None
-
-    def __call__(self, *, connection_pool: Any, **options: Any) -> Any:
-        """Return the client."""
-        if self._client is None or self._client.connection_pool is not connection_pool:
-            self._client = self._make(connection_pool=connection_pool, **options)
-        return self._client
-
-
-def _keep_client(channel: Any) -> None:
-    """Have kombu keep a client of Redis: by itself it makes one for each message."""
-    make = getattr(channel, "Client", None)
-    if make is not None and not isinstance(make, _OneClient):
-        channel.Client = _OneClient(make)
 
 
 @contextmanager

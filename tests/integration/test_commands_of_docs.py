@@ -11,12 +11,12 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner, Result
+from msgspec.structs import replace
 
 from pages import PAGES, Command, commands
 from postroom import Letter, LetterState, Postroom, RecipientState, Settings

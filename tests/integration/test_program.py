@@ -7,11 +7,11 @@ import os
 import select
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from msgspec.structs import replace
 
 from house import desk
 from postroom import LedgerUnavailable, LetterState

@@ -1,4 +1,4 @@
-"""Celery's consumer, mended in two places where the worker, as shipped in 5.7.0, exits.
+"""Celery's consumer, mended where the worker, as shipped in 5.7.0, exits; and where it does more than it has to.
 
 Redis goes away at the wrong moment: with a task in hand and a slot free, the loss of the connection makes Celery close
 it twice; the second close finds no transport and ends the process (AttributeError: 'NoneType' object has no attribute
@@ -19,11 +19,14 @@ from celery.utils import threads
 from celery.worker.consumer import Consumer as CeleryConsumer
 
 from postroom import clock
+from postroom.redis_channel import keep_client
+from postroom_worker.acknowledgement import acknowledge_letters_alone
 
 log = logging.getLogger("postroom")
 
 _READ_MAX_S = 1.0
 _REFUSED_S = 1.0
+_EVENTS_S = 0.2
 _GARBAGE = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 """What reading a malformed message raises."""
 
@@ -36,11 +39,39 @@ class Consumer(CeleryConsumer):
 
         default_steps = tuple(each for each in CeleryConsumer.Blueprint.default_steps if "delayed_delivery" not in each)
 
+    hub: Any
+    event_dispatcher: Any
+    _do_events_wait = False
+
     def connect(self) -> Any:
         """Connect to the broker."""
+        self._do_events_wait = False  # whatever was to end that went with the connection before
         connection = super().connect()
         _guard(connection.default_channel)
         return connection
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Connect, to hear bells or to tell events."""
+        connection = super().ensure_connected(conn)
+        keep_client(connection.default_channel)
+        acknowledge_letters_alone(connection.default_channel)
+        return connection
+
+    def on_send_event_buffered(self) -> Any:
+        """Let events wait for others for a moment: Celery tells each in a message of its own, three for each letter."""
+        if not self._do_events_wait:
+            self._do_events_wait = True
+            self.hub.call_later(_EVENTS_S, self._tell_events)
+
+    def _tell_events(self) -> None:
+        self._do_events_wait = False
+        if self.event_dispatcher:
+            self.event_dispatcher.flush()
+
+    def shutdown(self) -> None:
+        """Tell what is not told yet, and close."""
+        self._tell_events()
+        super().shutdown()
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
         """Return what is called with each message."""
