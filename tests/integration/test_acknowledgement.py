@@ -1,4 +1,4 @@
-"""What a worker takes over Redis: a letter is kept there until it is accepted, a bell that was not heard is put back."""
+"""What a worker takes over Redis: a letter is kept there until it is accepted, a bell that is not heard is put back."""
 
 from __future__ import annotations
 
