@@ -1,4 +1,4 @@
-"""Kombu's channel on Redis, mended: by itself it makes a client of Redis for each message, which costs more than that."""
+"""Kombu's channel on Redis, mended: by itself it makes a client of Redis for each message, at more than its cost."""
 
 from __future__ import annotations
 

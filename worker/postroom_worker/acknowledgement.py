@@ -33,15 +33,10 @@ class QoS(redis.QoS):
         if message is None or _is_letter(message):
             super().restore_by_tag(tag, client, leftmost)
             return
-        came_by = message.delivery_info
+        raw: Any = message._raw  # noqa: SLF001  (as kombu's own does)
+        way = message.delivery_info["exchange"], message.delivery_info["routing_key"]
         with self.pipe_or_acquire(client=client) as pipe:
-            self.channel._do_restore_message(  # noqa: SLF001  (kombu has no other name for it)
-                message._raw,
-                came_by["exchange"],
-                came_by["routing_key"],
-                pipe,
-                leftmost,  # noqa: SLF001  (as above)
-            )
+            self.channel._do_restore_message(raw, *way, pipe, leftmost)  # noqa: SLF001  (as kombu's own does)
             pipe.execute()
 
     def _remove_from_indices(self, delivery_tag: str, pipe: Any = None) -> Any:

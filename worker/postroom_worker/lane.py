@@ -21,7 +21,7 @@ from postroom_worker.relay import Relay
 from postroom_worker.settlement import Attempt
 from postroom_worker.signing import signed
 from postroom_worker.smtp.content import together
-from postroom_worker.smtp.flight import transmit
+from postroom_worker.smtp.flight import LETTERS, transmit
 from postroom_worker.smtp.pool import NoPlace
 from postroom_worker.smtp.submission import Answers, Submission
 from postroom_worker.smtp.wire import SessionFailed
@@ -33,8 +33,6 @@ FAULT_WAIT_MS = 60_000
 AWAY_WAIT_MS = 5_000
 """Redis did not answer: it does again when this wait is recorded."""
 _DECIDED = (Outcome.ACCEPTED, Outcome.DEFERRED, Outcome.REFUSED)
-_AT_ONCE = 16
-"""Parcels for which the relay's limits are asked in one round trip, at most."""
 
 
 class Lane:
@@ -55,7 +53,7 @@ class Lane:
         self._breaker = office.breakers[relay.name]
         self._source = source
         self._outbox = outbox
-        self._at_once = min(share, _AT_ONCE)
+        self._at_once = min(share, LETTERS)
         self._admitted: deque[Parcel] = deque()
         self._under_way: dict[Submission, Parcel] = {}
         self._withheld: dict[Submission, str] = {}
@@ -124,7 +122,7 @@ class Lane:
                 served = session.letters
                 submissions = self._submissions(self._office.pool.member(session))
                 most = self._office.pool.letters_left(session)
-                for submission, answers in transmit(session, submissions, self._enter, letters_max=most):
+                for submission, answers in transmit(session, submissions, self._enter, most, self._at_once):
                     parcel = self._under_way[submission]
                     if served and answers and all(map(_is_session_end, answers.values())):
                         # A session's own end costs a letter nothing: it goes to the next one.

@@ -22,7 +22,7 @@ from postroom_worker.smtp.wire import SessionFailed
 
 log = logging.getLogger("postroom")
 
-_LETTERS = 16
+LETTERS = 16
 """How many letters are in flight at most: so many can be uncertain at once."""
 _OCTETS = 256 * 1024
 """How much content is in flight; the last letter may go beyond it."""
@@ -33,7 +33,11 @@ EnterWindow = Callable[[Sequence[Submission]], Sequence[bool]]
 
 
 def transmit(
-    session: Session, submissions: Iterable[Submission], enter_window: EnterWindow, letters_max: int
+    session: Session,
+    submissions: Iterable[Submission],
+    enter_window: EnterWindow,
+    letters_max: int,
+    at_once: int = LETTERS,
 ) -> Iterator[tuple[Submission, Answers]]:
     """Submit letters, and yield each with its answers as soon as it is decided, in order.
 
@@ -43,17 +47,18 @@ def transmit(
 
     Args:
         session: where; closed unless it can serve a next letter.
-        submissions: taken as they can be sent, up to 16 ahead; composing may happen in it.
+        submissions: taken as they can be sent, up to `at_once` ahead; composing may happen in it.
         enter_window: called with those whose end of content is sent next, before it is; returns for each whether it may
             be. One that may not is yielded with no answers: nobody was accepted.
         letters_max: how many to take.
+        at_once: how many are in flight at most; never more than 16.
 
     Raises:
         Exception: what `enter_window` or `submissions` raised, after the session is closed; of what was taken and not
             yielded by then, nothing is known. Nothing else is raised: what goes wrong, with the relay or with us, is an
             answer.
     """
-    flights = _Flights(session, enter_window)
+    flights = _Flights(session, enter_window, min(at_once, LETTERS))
     try:
         for flight in flights.of(islice(submissions, letters_max)):
             yield from flights.serve(flight)
@@ -69,9 +74,10 @@ def transmit(
 class _Flights:
     """What `transmit` works with."""
 
-    def __init__(self, session: Session, enter_window: EnterWindow) -> None:
+    def __init__(self, session: Session, enter_window: EnterWindow, at_once: int) -> None:
         self._session = session
         self._enter_window = enter_window
+        self._at_once = at_once
         self._is_callers_fault = False
 
     def of(self, submissions: Iterator[Submission]) -> Iterator[list[Transaction]]:
@@ -93,7 +99,7 @@ class _Flights:
         features = self._session.features
         if "pipelining" not in features or ("chunking" in features and not self._session.knows_bdat):
             return 1
-        return _LETTERS
+        return self._at_once
 
     def serve(self, flight: Sequence[Transaction]) -> Iterator[tuple[Submission, Answers]]:
         """Submit these letters; a fault of ours is an answer to those in hand."""
