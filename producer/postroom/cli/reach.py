@@ -72,7 +72,9 @@ def of_resuming(ledger: Ledger, chosen: Sequence[Suspension]) -> Reach:
 
 
 def _asked(of: Suspension) -> dict[str, Any]:
-    return {"tag": {"tags": (of.name,)}, "domain": {"recipient": of.name}, "relay": {"relay": of.name}}[of.kind]
+    if of.kind == "tag":
+        return {"tags": (of.name,)}
+    return {"recipient" if of.kind == "domain" else "relay": of.name}
 
 
 def _counted(ledger: Ledger, states: Sequence[LetterState], is_touched: Callable[[LetterStatus], bool]) -> Reach:

@@ -35,19 +35,18 @@ _LINES_MAX = 25
 def show(desk: Desk, letter_id: str, raw: bool, as_json: bool) -> None:
     """Show a letter: its recipients, its history, and what is in it."""
     found = account(desk.ledger, letter_id)
+    is_rejected = found.status.state is LetterState.REJECTED
     if raw:
-        is_rejected = found.status.state is LetterState.REJECTED
         _print_octets(_kept(desk, letter_id) if is_rejected else _octets(desk, letter_id))
         return
-    if found.status.state is LetterState.REJECTED:
-        content, shown = None, _as_it_came(_kept(desk, letter_id))
-    else:
-        content, why_not = _content(desk, letter_id)
-        shown = content_view(content) if content else output.data(why_not, "dim")
+    content, why_not = (None, "") if is_rejected else _content(desk, letter_id)
     if as_json:
         output.print_json(msgspec.to_builtins(found.status) | {"history": found.history, "content": content})
         return
-    output.console().print(Group(account_view(found), Text(""), shown))
+    shown = content_view(content) if content else output.data(why_not, "dim")
+    output.console().print(
+        Group(account_view(found), Text(""), _as_it_came(_kept(desk, letter_id)) if is_rejected else shown)
+    )
 
 
 def account_view(account: Account) -> Group:

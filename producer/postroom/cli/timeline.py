@@ -31,6 +31,7 @@ _WORDS = {
     "held": "held",
     "released": "released",
     "purged": "purged",
+    "forgotten": "forgotten: it was over, and kept for long enough",
     "resumed": "resumed",
 }
 
