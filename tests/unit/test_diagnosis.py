@@ -74,7 +74,7 @@ def test_clocks_that_differ_are_told(apart_ms: int, level: str) -> None:
 
 def test_what_is_overdue_and_what_waits_long_is_told() -> None:
     def levels(**ages: int) -> list[tuple[str, str]]:
-        backlog = Backlog(**{"longest_queued_ms": 0, "longest_due_ms": 0, **ages})
+        backlog = Backlog(due={}, **{"longest_queued_ms": 0, "longest_due_ms": 0, **ages})
         return [(each.area, each.level) for each in diagnosis.of_backlog(backlog)]
 
     assert levels() == [("schedule", "ok")]
