@@ -14,7 +14,7 @@ from postroom import clock
 from postroom.errors import LedgerUnavailable
 from postroom.ledger import Ledger
 from postroom.ledger.relays import Standing
-from postroom.reply import without_addresses
+from postroom.reply import gist, without_addresses
 from postroom.settings import Settings
 from postroom_worker import chance
 from postroom_worker.backoff import Backoff
@@ -114,7 +114,7 @@ class Breaker:
 
     def brakes(self, answer: Answer) -> bool:
         """Count a refusal about us; True when there were too many alike in a row: then it is no letter's fault."""
-        said = hashlib.blake2b(without_addresses(str(answer)).encode(), digest_size=8).hexdigest()
+        said = hashlib.blake2b(gist(str(answer)).encode(), digest_size=8).hexdigest()
         try:
             count = self._ledger.relays.refuse(self.relay.name, said)
         except LedgerUnavailable:

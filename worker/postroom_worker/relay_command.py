@@ -69,7 +69,7 @@ def show(desk: Desk, as_json: bool) -> None:
             of.program[0] if of.program else f"{of.host}:{of.port}",
             Text(_WORDS[each.state] + _left(each), _STYLES[each.state]),
             str(each.standing.sessions),
-            output.data("; ".join(filter(None, [each.why, *_rates(each.standing)]))),
+            output.data("; ".join(filter(None, [each.why, *_remarks(each.standing)]))),
         )
     output.console().print(table)
 
@@ -163,11 +163,14 @@ def _left(seen: _Seen) -> str:
     return f" for {output.span(seen.left_ms / 1000)}" if seen.left_ms > 0 else ""
 
 
-def _rates(standing: Standing) -> list[str]:
-    return [
+def _remarks(standing: Standing) -> list[str]:
+    since = [f"since {output.moment(standing.since_ms / 1000)}"] if standing.since_ms else []
+    refused = [f"it refused the last {output.count(standing.refusals)} alike, for what is ours"]
+    slowed = [
         f"slowed to {rate:.1f} letters/s {f'at {each}' if each else ''}".strip()
         for each, rate in standing.rates.items()
     ]
+    return since + (refused if standing.refusals > 1 else []) + slowed
 
 
 def _as_data(seen: _Seen) -> dict[str, Any]:
@@ -181,6 +184,7 @@ def _as_data(seen: _Seen) -> dict[str, Any]:
         "left_ms": seen.left_ms,
         "why": seen.why,
         "trips": standing.trips,
+        "since_ms": standing.since_ms or None,
         "refusals": standing.refusals,
         "sessions": standing.sessions,
         "rates": dict(standing.rates),
