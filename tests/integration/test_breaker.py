@@ -197,5 +197,7 @@ def test_nor_does_its_domain_or_what_numbers_the_answer(redis_url: str) -> None:
         say(f"554 5.7.1 <{address}>: Relay access denied (4f8Kq{session.number}{len(session.commands):04})")(session)
 
     with scripted_relay({"rcpt": denied}) as relay, desk(redis_url, relay.url, POSTROOM_REFUSALS_MAX="3") as here:
-        states = [here.deliver(here.accept(f"ann@{each}.example")).state for each in ("a", "b", "c", "d")]
-        assert states == [LetterState.FAILED] * 2 + [LetterState.DEFERRED] * 2
+        letters = [here.deliver(here.accept(f"ann@{each}.example")) for each in ("a", "b", "c", "d")]
+        assert [each.state for each in letters] == [LetterState.FAILED] * 2 + [LetterState.DEFERRED] * 2
+        assert letters[3].reason == letters[2].reason, "who waits learns why, and nobody's address"
+        assert letters[3].reason.startswith("relay default is left alone: 554 5.7.1 <…@c.example>: Relay access denied")
