@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from house import Desk, House, desk, ledger_at
 from postroom import LetterState, LetterStatus, Receipt, RecipientState
-from postroom.cli import main
+from postroom.cli import main, reach
 from postroom.ledger.suspensions import Kind, Suspension, current, lift, make_due, suspend
 from postroom.ledger.views import account, begins_in_ms, circumstances
 from postroom.ledger.workers import sign_in
@@ -222,6 +222,14 @@ def test_of_several_relays_those_letters_are_counted_that_were_last_tried_at_the
         told = run(redis_url, "suspend", "--relay", "default", "--dry-run", "--json")
         assert json.loads(told.stdout) == {"letters": 1, "looked_at": None, "perhaps": 1}
         assert told.stderr.startswith("1 letter, and those of 1 more on their way that no other relay may take (")
+
+
+def test_how_many_is_counted_for_two_seconds_and_no_longer(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reach, "_COUNT_S", 0.0)
+    with desk(redis_url, "smtp://127.0.0.1:1") as here:
+        here.accept(ANN, tags=["spring"])
+        told = run(redis_url, "suspend", "--tag", "spring", "--dry-run").stderr
+        assert told == "0 letters of the first 0 that were looked at, and perhaps others, will wait\n"
 
 
 def test_how_many_go_on_is_said_before_a_suspension_is_ended(redis_url: str) -> None:

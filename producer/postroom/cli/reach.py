@@ -34,7 +34,7 @@ class Reach:
         """Return it in words, to be followed by a verb."""
         told = output.count(self.letters)
         if self.looked_at is not None:
-            told += f" of the first {self.looked_at:,} that were looked at, and as many of the others"
+            told += f" of the first {self.looked_at:,} that were looked at, and perhaps others,"
         if self.perhaps:
             told += (
                 f", and those of {self.perhaps:,} more on their way that no other relay may take (a worker finds out "
