@@ -29,28 +29,25 @@ def settings_page() -> str:
 
 def states_page() -> str:
     """Every state, and the edges between them."""
-    edges = [
-        f"    {source} --> {target}"
-        for source, targets in states.EDGES.items()
-        for target in states.LetterState
-        if target in targets
-    ]
-    letters = [f"| `{each}` | {states.LETTER_STATES[each]} |" for each in states.LetterState]
+    letters = [f"| `{each}` | {states.LETTER_STATES[each]} | {_next(each)} |" for each in states.LetterState]
     recipients = [f"| `{each}` | {states.RECIPIENT_STATES[each]} |" for each in states.RecipientState]
     head = ["| state | what it means |", "| --- | --- |"]
     return "\n".join(
         [
             f"# States\n\n{_NOTE}## Of a letter\n",
-            *head,
+            "| state | what it means | what may be next |",
+            "| --- | --- | --- |",
             *letters,
-            "\n```mermaid\nstateDiagram-v2",
-            *edges,
-            "```\n\n## Of a recipient\n",
+            "\n## Of a recipient\n",
             *head,
             *recipients,
             "",
         ]
     )
+
+
+def _next(state: states.LetterState) -> str:
+    return ", ".join(f"`{each}`" for each in states.LetterState if each in states.EDGES[state])
 
 
 def replies_page() -> str:

@@ -60,14 +60,14 @@ OLDEST_SECONDS = Metric(
     "gauge",
     ("state",),
     "The age of the oldest letter that is queued or deferred, since it might first be sent: exact up to 500 letters in "
-    "the state, beyond that the oldest of 500 drawn by lot.",
+    "the state; beyond that the oldest of the first and last 50 of the schedule, and of 500 drawn by lot.",
 )
 RELAY_STATE = Metric(
     "postroom_relay_state",
     "gauge",
     ("relay", "state"),
-    "1 for the state that a relay's breaker is in: closed (it serves), open (it is left alone), half-open (it is "
-    "probed) or paused (by an operator). A relay is known from its first attempt on.",
+    "1 for the state that a relay is in: closed (it serves), open (it is left alone), half-open (it is probed) or "
+    "suspended (by an operator). The relays are those of all workers of the last hour, and those that were ever tried.",
 )
 RELAY_TRIPS = Metric("postroom_relay_trips", "gauge", ("relay",), "Times in a row that a relay was found down.")
 RELAY_REFUSALS = Metric(

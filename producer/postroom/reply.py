@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 _LOCAL_PART = re.compile(r"""(?:"(?:[^"\\]|\\.)*"|[^\s<>()"',;:]+)(?=@[^\s@])""")
+_ADDRESS = re.compile(r"…@[^\s<>()\"',;:]+")
+_BREAK = r"\s()\[\]<>,;\"'"
+_OWN = re.compile(rf"(?<![^{_BREAK}])(?!\d\.\d{{1,3}}\.\d{{1,3}}(?![^{_BREAK}]))(?=[^{_BREAK}]*\d)[^{_BREAK}]{{6,}}")
+"""What differs from one reply to the next: words with a digit, six characters or more, but for status codes."""
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s+|$)", re.ASCII)
 
 
@@ -62,3 +66,13 @@ def printable(text: str, limit: int = 500) -> str:
 def without_addresses(text: str) -> str:
     """Return what a monitor and a log may show of a reply: servers like to repeat the address they refuse."""
     return _LOCAL_PART.sub("…", text)
+
+
+def gist(text: str, limit: int = 500) -> str:
+    """Return what a reply has in common with others like it: without addresses, and words such as queue ids and times.
+
+    Args:
+        text: what a server said.
+        limit: characters kept.
+    """
+    return printable(_OWN.sub("…", _ADDRESS.sub("…", without_addresses(text))), limit)

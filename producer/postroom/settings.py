@@ -115,7 +115,7 @@ class Settings:
     webhook_url: str = _secret(
         "",
         "Where the workers post what becomes of letters, signed ([webhooks.md](webhooks.md)): `https://` or `http://`; "
-        "empty: nowhere.",
+        "several, separated by blanks; empty: nowhere.",
     )
     webhook_secret: str = _secret(
         "",

@@ -189,3 +189,15 @@ def test_an_address_that_the_answer_repeats_makes_it_no_other_answer(redis_url: 
 
     with scripted_relay({"rcpt": denied}) as relay, desk(redis_url, relay.url, POSTROOM_REFUSALS_MAX="3") as here:
         assert refused(here, relay, 4)[-1] is LetterState.DEFERRED
+
+
+def test_nor_does_its_domain_or_what_numbers_the_answer(redis_url: str) -> None:
+    def denied(session: Session) -> None:
+        address = session.commands[-1].partition("<")[2].rpartition(">")[0]
+        say(f"554 5.7.1 <{address}>: Relay access denied (4f8Kq{session.number}{len(session.commands):04})")(session)
+
+    with scripted_relay({"rcpt": denied}) as relay, desk(redis_url, relay.url, POSTROOM_REFUSALS_MAX="3") as here:
+        letters = [here.deliver(here.accept(f"ann@{each}.example")) for each in ("a", "b", "c", "d")]
+        assert [each.state for each in letters] == [LetterState.FAILED] * 2 + [LetterState.DEFERRED] * 2
+        assert letters[3].reason == letters[2].reason, "who waits learns why, and nobody's address"
+        assert letters[3].reason.startswith("relay default is left alone: 554 5.7.1 <…@c.example>: Relay access denied")

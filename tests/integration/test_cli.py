@@ -36,12 +36,13 @@ def put(
     subject: str = "hi",
     reply: str = HOSTILE,
     tags: tuple[str, ...] = (),
+    letter: bytes = b"{}",
 ) -> None:
     """Record a letter that is in some state already."""
     answer = house.ledger.accept(
         NewLetter(
             id=letter_id,
-            letter=b"{}",
+            letter=letter,
             digest=letter_id,
             recipients=[Recipient("ann@example.com", RecipientState.REFUSED, reply, 1)],
             state=in_state,
@@ -202,11 +203,23 @@ def test_show_tells_what_is_in_a_letter_while_it_is_kept(settled: tuple[House, R
 
 def test_show_of_a_letter_whose_content_cannot_be_read_shows_all_else(new_house: NewHouse) -> None:
     here = new_house()
-    put(here, "x", in_state=LetterState.REJECTED)
+    put(here, "x")
     printed = done(here, "show", "x")
     assert "letter x cannot be composed" in printed
-    assert "rejected" in printed
+    assert "failed" in printed
     assert postroom(here, "show", "--raw", "x").exit_code == 1
+
+
+def test_show_of_a_rejected_letter_shows_it_as_it_came(new_house: NewHouse) -> None:
+    here = new_house()
+    came = '{"to": "ann@example.com",\n "\x1b[2J": [bold]}'
+    put(here, "x", in_state=LetterState.REJECTED, letter=came.encode())
+    printed = done(here, "show", "x")
+    assert '{"to": "ann@example.com",\n "\\x1b[2J": [bold]}\n' in printed
+    assert "cannot be composed" not in printed
+    (shown,) = objects(done(here, "show", "--json", "x"))
+    assert (shown["state"], shown["content"]) == ("rejected", None)
+    assert done(here, "show", "--raw", "x") == came
 
 
 def test_show_raw_gives_the_octets_that_the_relay_took(shared: House) -> None:

@@ -29,7 +29,7 @@ PROGRAMS = {
     "chaos": "chaos/test_chaos.py runs it",
     "demo": "starts a server, a relay and a worker, which other tests do one by one",
     "dev": "the same, without an end",
-    "exporter": "integration/test_exporter.py runs it",
+    "exporter": "integration/test_metrics.py runs it",
     "flower": "integration/test_flower.py runs it",
 }
 """What serves until it is stopped, or takes long, and is not started here: its options are checked all the same."""

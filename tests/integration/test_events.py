@@ -122,15 +122,23 @@ def test_what_is_due_is_told_and_what_it_waited_for(redis_url: str) -> None:
         assert [(each.letter_id, each.event["from"]) for each in due] == [("a", "sending"), ("b", "sending")]
 
 
-def test_a_letter_that_is_purged_is_told_and_one_that_is_forgotten_in_its_time_is_not(redis_url: str) -> None:
+def test_the_end_of_a_letter_is_told_who_purged_it_or_that_it_was_forgotten_in_its_time(redis_url: str) -> None:
     with opened(redis_url) as ledger:
-        for letter_id in ("a", "b"):
+        for letter_id in ("a", "b", "c"):
             accept(ledger, letter_id)
             attempt(ledger, letter_id)
         operate.purge(ledger, "a", by="ann@desk", reason="asked to")
-        ledger.forget("b", LetterState.FAILED, early_ms=2 * HOUR_MS)
         (last,), _ = latest(ledger, 1)
         assert (last.letter_id, last.event["event"], last.event["by"]) == ("a", "purged", "ann@desk")
+        before = ledger.redis.xlen(ledger.keys.events(0))
+        ledger.redis.zadd(ledger.keys.index(LetterState.FAILED, 0), {"b": 0, "c": 0})
+        assert (ledger.forget_due(10), ledger.forget_due(10)) == (2, 0)
+        assert ledger.redis.xlen(ledger.keys.events(0)) == before + 1, "what was forgotten together is one entry"
+        found, _ = latest(ledger, 2)
+        assert [(each.letter_id, each.event["event"], each.event["from"]) for each in found] == [
+            ("b", "forgotten", "failed"),
+            ("c", "forgotten", "failed"),
+        ]
 
 
 def test_who_reads_on_gets_what_has_happened_since_from_all_partitions(redis_url: str) -> None:

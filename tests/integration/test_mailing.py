@@ -57,6 +57,7 @@ def test_as_json_it_prints_the_ids(here: House, tmp_path: Path) -> None:
 def test_a_dry_run_checks_and_counts_and_sends_nothing(here: House, tmp_path: Path) -> None:
     path = table(tmp_path, *people(3))
     assert done(here, "send", "--dry-run", "--csv", path, *ARGUMENTS) == "3 letters would be sent; none was\n"
+    assert objects(done(here, "send", "--dry-run", "--json", "--csv", path, *ARGUMENTS)) == [{"letters": 3}]
     assert subjects(here) == []
 
 

@@ -30,17 +30,23 @@ def test_a_relay_that_is_down_is_shown_with_its_reason(redis_url: str, tmp_path:
         shown = run(redis_url, settings)
         assert shown.exit_code == 0
         assert "421 4.3.2 busy" in shown.output
-        rows = [json.loads(line) for line in run(redis_url, settings, "list", "--json").output.splitlines()]
-        assert [(each["relay"], each["state"]) for each in rows] == [("first", "open"), ("second", "closed")]
+        for arguments in (["list", "--json"], ["--json"]):
+            rows = [json.loads(line) for line in run(redis_url, settings, *arguments).output.splitlines()]
+            assert [(each["relay"], each["state"]) for each in rows] == [("first", "open"), ("second", "closed")]
 
 
 def test_a_relay_is_paused_and_resumed(redis_url: str) -> None:
     with scripted_relay() as relay, desk(redis_url, relay.url) as here:
         settings = {"POSTROOM_RELAY_URL": relay.url}
-        assert run(redis_url, settings, "pause", "default", "--reason", "they move house").exit_code == 0
+        waits = here.accept("ann@example.com")
+        paused = run(redis_url, settings, "pause", "default", "--reason", "they move house", "--json")
+        assert json.loads(paused.stdout) == {"what": "relay default", "for_ms": None}
+        assert "1 more on their way" in paused.stderr
+        assert here.deliver(waits).state is LetterState.DEFERRED
         assert here.deliver(here.accept("ann@example.com")).state is LetterState.DEFERRED
         assert "they move house" in run(redis_url, settings).output
-        assert run(redis_url, settings, "resume", "default").exit_code == 0
+        resumed = run(redis_url, settings, "resume", "default", "--json")
+        assert json.loads(resumed.stdout) == {"what": "relay default", "letters": 2}
         assert here.standing().state == "closed"
         audited = CliRunner().invoke(main, ["audit"], env=ledger_at(redis_url))
         assert "they move house" in audited.output
@@ -55,11 +61,16 @@ def test_a_relay_that_is_not_there_is_named_with_those_that_are(arguments: tuple
 
 def test_a_relay_is_tried_without_a_letter(redis_url: str) -> None:
     with scripted_relay() as relay:
-        found = run(redis_url, {"POSTROOM_RELAY_URL": relay.url}, "test", "default")
+        settings = {"POSTROOM_RELAY_URL": relay.url}
+        found = run(redis_url, settings, "test", "default")
         assert found.exit_code == 0
         assert "PIPELINING" in found.output
+        told = json.loads(run(redis_url, settings, "test", "default", "--trace", "--json").stdout)
+        assert (told["lets_us_in"], "PIPELINING" in told["offers"]) == (True, True)
+        assert told["dialogue"][-1] == "C: QUIT"
         assert relay.taken == []
     with scripted_relay({"ehlo": say("550 go away")}) as relay:
-        found = run(redis_url, {"POSTROOM_RELAY_URL": relay.url}, "test", "default")
+        found = run(redis_url, {"POSTROOM_RELAY_URL": relay.url}, "test", "default", "--json")
         assert found.exit_code == 1
-        assert "go away" in found.output
+        assert "go away" in found.stderr
+        assert "550 go away" in json.loads(found.stdout)["why"]

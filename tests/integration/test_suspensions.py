@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from house import Desk, House, desk, ledger_at
 from postroom import LetterState, LetterStatus, Receipt, RecipientState
-from postroom.cli import main
+from postroom.cli import main, reach
 from postroom.ledger.suspensions import Kind, Suspension, current, lift, make_due, suspend
 from postroom.ledger.views import account, begins_in_ms, circumstances
 from postroom.ledger.workers import sign_in
@@ -186,6 +186,8 @@ def test_the_command_suspends_shows_and_resumes(redis_url: str) -> None:
         receipt = here.accept(ANN, tags=["spring"])
         rehearsed = run(redis_url, "suspend", "--tag", "spring", "--dry-run")
         assert "1 letter will wait" in rehearsed.output
+        rehearsed = run(redis_url, "suspend", "--tag", "spring", "--dry-run", "--json")
+        assert json.loads(rehearsed.stdout) == {"letters": 1, "looked_at": None, "perhaps": 0}
         assert current(here.ledger)[0] == []
         assert run(redis_url, "suspend", "--tag", "spring", "--reason", "wrong prices", "--yes").exit_code == 0
         here.deliver(receipt)
@@ -202,6 +204,41 @@ def test_the_command_suspends_shows_and_resumes(redis_url: str) -> None:
         assert receipt.status().state is LetterState.SENT
         audited = run(redis_url, "audit").output
         assert all(each in audited for each in ("suspend", "resume", "tag spring", "wrong prices", "right prices"))
+
+
+def test_the_only_relay_is_suspended_for_all_that_are_on_their_way(redis_url: str) -> None:
+    with desk(redis_url, "smtp://127.0.0.1:1", **SLOW) as here:
+        sign_in(here.ledger, "a@host", "1.0", ["default"])
+        here.deliver(here.accept(ANN))
+        here.accept(BEN)
+        assert "\n2 letters will wait\n" in "\n" + run(redis_url, "suspend", "--relay", "default", "--dry-run").stderr
+
+
+def test_of_several_relays_those_letters_are_counted_that_were_last_tried_at_the_suspended_one(redis_url: str) -> None:
+    with desk(redis_url, "smtp://127.0.0.1:1", **SLOW) as here:
+        sign_in(here.ledger, "a@host", "1.0", ["default", "other"])
+        here.deliver(here.accept(ANN))
+        here.accept(BEN)
+        told = run(redis_url, "suspend", "--relay", "default", "--dry-run", "--json")
+        assert json.loads(told.stdout) == {"letters": 1, "looked_at": None, "perhaps": 1}
+        assert told.stderr.startswith("1 letter, and those of 1 more on their way that no other relay may take (")
+
+
+def test_how_many_is_counted_for_two_seconds_and_no_longer(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reach, "_COUNT_S", 0.0)
+    with desk(redis_url, "smtp://127.0.0.1:1") as here:
+        here.accept(ANN, tags=["spring"])
+        told = run(redis_url, "suspend", "--tag", "spring", "--dry-run").stderr
+        assert told == "0 letters of the first 0 that were looked at, and perhaps others, will wait\n"
+
+
+def test_how_many_go_on_is_said_before_a_suspension_is_ended(redis_url: str) -> None:
+    with desk(redis_url, "smtp://127.0.0.1:1", **SLOW) as here:
+        suspended(here, "tag", "spring")
+        here.deliver(here.accept(ANN, tags=["spring"]))
+        here.accept(BEN, tags=["spring"])
+        told = run(redis_url, "resume", "--tag", "spring")
+        assert (told.exit_code, "\n1 letter will go on\n" in told.stderr) == (2, True), "there is nobody to ask"
 
 
 def test_a_worker_heeds_the_command(shared: House) -> None:

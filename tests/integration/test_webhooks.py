@@ -101,9 +101,8 @@ def settings(url: str, **others: str) -> dict[str, str]:
     return {"POSTROOM_WEBHOOK_URL": url, "POSTROOM_WEBHOOK_SECRET": SECRET, **others}
 
 
-def notifier(here: Desk, member: str = "w1") -> Notifier:
-    found = Receiver.of(here.office.settings)
-    assert found
+def notifier(here: Desk, member: str = "w1", place: int = 0) -> Notifier:
+    found = Receiver.all_of(here.office.settings)[place]
     made = Notifier(here.office.settings, here.ledger, found, member)
     made.begin()
     return made
@@ -112,6 +111,25 @@ def notifier(here: Desk, member: str = "w1") -> Notifier:
 def all_posted(posting: Notifier) -> None:
     while posting.post():
         pass
+
+
+def test_each_of_several_receivers_is_told_and_one_that_is_away_holds_up_no_other(
+    redis_url: str, relay: Capture, app: Application
+) -> None:
+    with application() as away, desk(redis_url, relay.url, **settings(f"{away.url} {app.url}")) as here:
+        away.status = 503
+        first, second = notifier(here), notifier(here, place=1)
+        receipt = here.accept("no@example.com")
+        here.deliver(receipt)
+        for each in (first, second):
+            each.make()
+            all_posted(each)
+        assert app.told == [(receipt.id, "letter.failed")]
+        assert [webhooks.waiting(here.ledger, place) for place in (0, 1)] == [1, 0]
+        away.status = 204
+        wait_until(first.post, "it is due again")
+        assert webhooks.waiting(here.ledger) == 0
+        assert {each for each, _ in away.got} == {each for each, _ in app.got}, "an event has one id"
 
 
 def test_an_application_learns_of_a_refusal(redis_url: str, relay: Capture, app: Application) -> None:

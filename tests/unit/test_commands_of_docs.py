@@ -25,7 +25,7 @@ EXTRAS = set(tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["projec
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 TARGETS = set(re.findall(r"^([a-z-]+):.*## ", MAKEFILE, re.M))
 VARIABLES = {variable(each.name) for each in fields(Settings)}
-LANGUAGES = {"python", "toml", "json", "yaml", "mermaid", "text", "ini"}
+LANGUAGES = {"python", "toml", "json", "yaml", "text", "ini"}
 ALL = [each for page in PAGES for each in (*commands(page), *mentioned(page))]
 
 

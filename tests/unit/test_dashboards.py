@@ -34,7 +34,7 @@ NAMES = {each.name + suffix: each for each in metrics.METRICS for suffix in KIND
 VALUES = {
     "outcome": {str(each) for each in Outcome},
     "queue": {QUEUE, BULK_QUEUE},
-    "state": {*map(str, LetterState), "closed", "open", "half-open", "paused"},
+    "state": {*map(str, LetterState), "closed", "open", "half-open", "suspended"},
 }
 
 PROMTOOL = shutil.which("promtool")

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from postroom.cli import diagnosis
+from postroom.cli.output import moment
 from postroom.finding import Finding, Level
+from postroom.ledger.events import Event
 from postroom.ledger.health import Backlog, RedisFacts
 from postroom.ledger.workers import Worker
 
@@ -74,7 +76,7 @@ def test_clocks_that_differ_are_told(apart_ms: int, level: str) -> None:
 
 def test_what_is_overdue_and_what_waits_long_is_told() -> None:
     def levels(**ages: int) -> list[tuple[str, str]]:
-        backlog = Backlog(**{"longest_queued_ms": 0, "longest_due_ms": 0, **ages})
+        backlog = Backlog(due={}, **{"longest_queued_ms": 0, "longest_due_ms": 0, **ages})
         return [(each.area, each.level) for each in diagnosis.of_backlog(backlog)]
 
     assert levels() == [("schedule", "ok")]
@@ -105,3 +107,41 @@ def test_workers_that_are_lost_or_of_another_version_are_told() -> None:
 def test_a_task_that_is_not_done_is_worse_when_no_letter_moves(answered: bool, worked: bool, level: str) -> None:
     found = diagnosis.of_probe("postroom", 7, answered=answered, timeout_s=5, worked=worked)
     assert found.level == level
+
+
+def attempts(state: str, reply: str, *at_ms: int) -> list[Event]:
+    """Attempts for one recipient each, told of by the stream."""
+    return [
+        Event(
+            f"L{when}",
+            {
+                "event": "attempt",
+                "at_ms": when,
+                "state": state,
+                "why": "",
+                "recipients": [{"address": f"r@{when}.example", "state": "x", "reply": reply.format(when)}],
+            },
+        )
+        for when in at_ms
+    ]
+
+
+HOUR_MS = 3_600_000
+
+
+def test_attempts_that_reach_nobody_are_told_with_what_is_said_and_since_when() -> None:
+    sent = attempts("sent", "250 ok", *range(HOUR_MS - 9000, HOUR_MS - 8000, 500))
+    denied = attempts("failed", "554 5.7.1 <r@{}.example>: denied", *range(HOUR_MS - 6000, HOUR_MS, 1000))
+    cut = [Event("L", {"event": "attempt", "at_ms": HOUR_MS, "cut": True}), Event("L", {"event": "due", "at_ms": 1})]
+    [found] = diagnosis.of_attempts([*sent, *denied, *cut], HOUR_MS)
+    since = moment((HOUR_MS - 6000) / 1000)
+    assert found.what == f"6 of the last 8 reached nobody, since {since}; 6 of them: 554 5.7.1 <…>: denied"
+    assert (found.level, "postroom retry --state failed" in found.remedy) == (Level.BAD, True)
+    [found] = diagnosis.of_attempts(attempts("deferred", "451 4.7.1 greylisted", *range(HOUR_MS - 5, HOUR_MS)), HOUR_MS)
+    assert (found.level, "by themselves" in found.remedy) == (Level.WARN, True)
+
+
+def test_a_few_refusals_and_those_of_long_ago_are_no_news() -> None:
+    few = attempts("failed", "550 5.1.1 no such mailbox", *range(HOUR_MS - 4, HOUR_MS))
+    assert [each.level for each in diagnosis.of_attempts(few, HOUR_MS)] == [Level.OK]
+    assert list(diagnosis.of_attempts(attempts("failed", "554 no", *range(9)), HOUR_MS)) == []

@@ -102,7 +102,7 @@ def test_a_letter_that_is_over_tells_how_long_its_account_is_kept() -> None:
 def test_what_stands_in_a_letters_way_is_told_with_what_ends_it() -> None:
     waiting = replace(seen(LetterState.DEFERRED).letter, reason="tag spring is suspended by ops: wrong prices")
     standings = {
-        "first": Standing("open", 40_000, "421 busy"),
+        "first": Standing("open", 40_000, "421 busy", since_ms=NOW_MS - HOUR_MS),
         "second": Standing("closed", sessions=3, rates={"": 2.0, "example.com": 0.5}),
     }
     suspensions = [
@@ -117,7 +117,7 @@ def test_what_stands_in_a_letters_way_is_told_with_what_ends_it() -> None:
         f"domain example.com is suspended by ops; ends {LATER}: postroom resume --domain example.com",
     ]
     assert found["relay"] == (
-        "first is left alone for 40s more: 421 busy; "
+        f"first is left alone for 40s more, since {moment(NOW_MS / 1000 - 3600)}: 421 busy; "
         "second serves, 3 sessions; slowed to 2.0 letters/s, 0.5 letters/s at example.com"
     )
     assert found["why"] == waiting.reason

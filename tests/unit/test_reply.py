@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postroom.reply import Reply, printable, without_addresses
+from postroom.reply import Reply, gist, printable, without_addresses
 
 
 @pytest.mark.parametrize(
@@ -82,3 +82,25 @@ def test_whatever_comes_can_be_printed(text: str) -> None:
 def test_a_local_part_that_a_relay_repeats_is_left_out(text: str) -> None:
     assert "ann@" not in without_addresses(text)
     assert "@example.com" in without_addresses(text)
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("550 5.1.1 No such mailbox here", "550 5.1.1 No such mailbox here"),
+        ("550 5.1.1 <ann@example.com>: User unknown", "550 5.1.1 <…>: User unknown"),
+        ("451 4.7.1 try again in 300 s (4f8Kq02xyz)", "451 4.7.1 try again in 300 s (…)"),
+        ("421 4.7.0 [192.0.2.17] too many", "421 4.7.0 […] too many"),
+        ("421 2001:db8::17 too many", "421 … too many"),
+        ("450 4.2.0 at 2026-11-25T10:00:00Z", "450 4.2.0 at …"),
+        ("550 5.7.520 Access denied, AS(201806281)", "550 5.7.520 Access denied, AS(…)"),
+        ("connection refused", "connection refused"),
+        ("\x1b[2J", r"\x1b[2J"),
+    ],
+)
+def test_replies_that_differ_only_in_whom_and_when_are_one_reason(said: str, words: str) -> None:
+    assert gist(said) == words
+
+
+def test_a_long_reply_is_cut() -> None:
+    assert len(gist("word " * 1000, 160)) == 160

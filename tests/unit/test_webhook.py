@@ -55,7 +55,7 @@ def test_each_of_several_secrets_signs() -> None:
 def test_settings_that_cannot_be_read_are_refused_by_name_and_show_no_secret(given: dict[str, Any], names: str) -> None:
     whole: dict[str, Any] = {"webhook_url": "https://app.example/hook", "webhook_secret": SECRET, **given}
     with pytest.raises(InvalidSettings, match=names) as wrong:
-        Receiver.of(Settings(**whole))
+        Receiver.all_of(Settings(**whole))
     assert "SECRET@" not in str(wrong.value)
     assert SECRET not in str(wrong.value)
     (found,) = findings(Settings(**whole))
@@ -64,12 +64,12 @@ def test_settings_that_cannot_be_read_are_refused_by_name_and_show_no_secret(giv
 
 def test_a_secret_is_read_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text(SECRET + "\n")
-    found = Receiver.of(Settings(webhook_url="https://app.example", webhook_secret_file=str(tmp_path / "secret")))
-    assert found
+    of_file = Settings(webhook_url="https://app.example", webhook_secret_file=str(tmp_path / "secret"))
+    (found,) = Receiver.all_of(of_file)
     assert found.secrets == secrets_of(SECRET)
     assert "secrets" not in repr(found)
 
 
 def test_without_a_url_there_are_no_webhooks() -> None:
-    assert Receiver.of(Settings()) is None
+    assert Receiver.all_of(Settings()) == ()
     assert list(findings(Settings())) == []

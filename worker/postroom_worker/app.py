@@ -70,7 +70,7 @@ def check_settings(**_: object) -> None:
         read_relays(settings)
         read_keys(settings.dkim)
         Redirect.of(settings)
-        Receiver.of(settings)
+        Receiver.all_of(settings)
         is_wanted(settings)
     except InvalidSettings as error:
         raise SystemExit(f"postroom: {error}") from None

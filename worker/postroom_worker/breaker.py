@@ -14,7 +14,7 @@ from postroom import clock
 from postroom.errors import LedgerUnavailable
 from postroom.ledger import Ledger
 from postroom.ledger.relays import Standing
-from postroom.reply import without_addresses
+from postroom.reply import gist, without_addresses
 from postroom.settings import Settings
 from postroom_worker import chance
 from postroom_worker.backoff import Backoff
@@ -82,16 +82,16 @@ class Breaker:
     def trip(self, answer: Answer) -> int:
         """Leave the relay alone because of this answer; returns for how long, in milliseconds."""
         alert = outcome(answer).alert or outcome(answer).hint is Hint.US
+        why = without_addresses(str(answer))  # all who wait for it say so
         wait_ms = self._backoff.wait_ms(self._standing.trips + 1, chance.part())
         try:
-            wait_ms = self._ledger.relays.trip(self.relay.name, max(1, wait_ms), str(answer), alert=alert)
+            wait_ms = self._ledger.relays.trip(self.relay.name, max(1, wait_ms), why, alert=alert)
         except LedgerUnavailable as error:
             log.warning("relay %s: others do not learn that it is down (%s)", self.relay, error, extra=self._about)
         with self._lock:
             self._probing_until_s = 0.0
             self._asked_s = float("-inf")
         level = logging.ERROR if alert else logging.WARNING
-        why = without_addresses(str(answer))
         about = {**self._about, "reply": why}
         log.log(level, "relay %s is left alone for %.1f s: %s", self.relay, wait_ms / 1000, why, extra=about)
         return wait_ms
@@ -114,7 +114,7 @@ class Breaker:
 
     def brakes(self, answer: Answer) -> bool:
         """Count a refusal about us; True when there were too many alike in a row: then it is no letter's fault."""
-        said = hashlib.blake2b(without_addresses(str(answer)).encode(), digest_size=8).hexdigest()
+        said = hashlib.blake2b(gist(str(answer)).encode(), digest_size=8).hexdigest()
         try:
             count = self._ledger.relays.refuse(self.relay.name, said)
         except LedgerUnavailable:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from rich.text import Text
 
-from postroom.cli import output, suspend
+from postroom.cli import output, reach, suspend
 from postroom.cli.arguments import Span, json_option
 from postroom.cli.desk import Desk, pass_desk
 from postroom.ledger import suspensions
@@ -43,17 +43,18 @@ class _Seen:
 
 
 @click.group(invoke_without_command=True)
+@json_option
 @click.pass_context
-def relay(context: click.Context) -> None:
+def relay(context: click.Context, as_json: bool) -> None:
     """Show the relays of this machine's settings, pause and resume them, or try one."""
     if context.invoked_subcommand is None:
-        context.invoke(show)
+        context.invoke(show, as_json=as_json)
 
 
 @relay.command("list")
 @json_option
 @pass_desk
-def show(desk: Desk, as_json: bool = False) -> None:
+def show(desk: Desk, as_json: bool) -> None:
     """Show how each relay stands: whether it serves, since when not and why, its sessions, and what it asked for."""
     found = _seen(desk)
     if as_json:
@@ -68,7 +69,7 @@ def show(desk: Desk, as_json: bool = False) -> None:
             of.program[0] if of.program else f"{of.host}:{of.port}",
             Text(_WORDS[each.state] + _left(each), _STYLES[each.state]),
             str(each.standing.sessions),
-            output.data("; ".join(filter(None, [each.why, *_rates(each.standing)]))),
+            output.data("; ".join(filter(None, [each.why, *_remarks(each.standing)]))),
         )
     output.console().print(table)
 
@@ -77,37 +78,53 @@ def show(desk: Desk, as_json: bool = False) -> None:
 @click.argument("name")
 @click.option("--reason", default="", help="Why; kept for those who come after you.")
 @click.option("--for", "for_ms", type=Span(), help="For how long, such as 30m; by default until resumed.")
+@json_option
 @pass_desk
-def pause(desk: Desk, name: str, reason: str, for_ms: int | None) -> None:
+def pause(desk: Desk, name: str, reason: str, for_ms: int | None, as_json: bool) -> None:
     """Leave a relay alone, as `postroom suspend --relay` does: its letters wait, or go to another, at no cost."""
-    suspend.begin(desk, [_suspension(desk, name, reason)], for_ms or 0)
+    chosen = [_suspension(desk, name, reason)]
+    output.note(f"{reach.of_suspending(desk.ledger, chosen)} will wait")
+    suspend.begin(desk, chosen, for_ms or 0, as_json=as_json)
 
 
 @relay.command()
 @click.argument("name")
 @click.option("--reason", default="", help="Why; kept for those who come after you.")
+@json_option
 @pass_desk
-def resume(desk: Desk, name: str, reason: str) -> None:
+def resume(desk: Desk, name: str, reason: str, as_json: bool) -> None:
     """Use a relay again, and forget that it was down, refused us, or asked for less."""
-    suspend.end(desk, [_suspension(desk, name, reason)], reason)
+    suspend.end(desk, [_suspension(desk, name, reason)], reason, as_json=as_json)
 
 
 @relay.command()
 @click.argument("name")
 @click.option("--trace", "is_traced", is_flag=True, help="Show what is said, but for the credentials.")
+@json_option
 @pass_desk
-def test(desk: Desk, name: str, is_traced: bool) -> None:
+def test(desk: Desk, name: str, is_traced: bool, as_json: bool) -> None:
     """Begin a session with a relay, TLS and credentials and all, send nothing, and say what it offers."""
     chosen = _chosen(desk, name)
     if chosen.program:
         raise click.UsageError(f"relay {name} is a program: there is no session to begin")
+    told: list[str] = []
+    dialogue = Dialogue(told.extend if as_json else _print_lines, has_addresses=True) if is_traced else None
+    offers, why = _tried(chosen, Manner.of(desk.postroom.settings), dialogue)
+    if as_json:
+        traced = {"dialogue": told} if is_traced else {}
+        output.print_json({"relay": name, "lets_us_in": not why, "why": why, "offers": offers, **traced})
+    if why:
+        raise click.ClickException(f"relay {name} does not let us in: {why}")
+    output.note(f"relay {name} lets us in, and offers {' '.join(offers) or 'no extensions'}")
+
+
+def _tried(relay: Relay, manner: Manner, dialogue: Dialogue | None) -> tuple[list[str], str]:
+    """What a relay offers; or nothing, and why it does not let us in."""
     try:
-        dialogue = Dialogue(_print_lines, has_addresses=True) if is_traced else None
-        with Session(chosen, Manner.of(desk.postroom.settings), dialogue) as session:
-            offers = " ".join(sorted(session.features)).upper()
+        with Session(relay, manner, dialogue) as session:
+            return sorted(map(str.upper, session.features)), ""
     except SessionFailed as failed:
-        raise click.ClickException(f"relay {name} does not let us in: {failed.answer}") from None
-    output.note(f"relay {name} lets us in, and offers {offers or 'no extensions'}")
+        return [], str(failed.answer)
 
 
 def _print_lines(lines: Sequence[str]) -> None:
@@ -146,11 +163,14 @@ def _left(seen: _Seen) -> str:
     return f" for {output.span(seen.left_ms / 1000)}" if seen.left_ms > 0 else ""
 
 
-def _rates(standing: Standing) -> list[str]:
-    return [
+def _remarks(standing: Standing) -> list[str]:
+    since = [f"since {output.moment(standing.since_ms / 1000)}"] if standing.since_ms else []
+    refused = [f"it refused the last {output.count(standing.refusals)} alike, for what is ours"]
+    slowed = [
         f"slowed to {rate:.1f} letters/s {f'at {each}' if each else ''}".strip()
         for each, rate in standing.rates.items()
     ]
+    return since + (refused if standing.refusals > 1 else []) + slowed
 
 
 def _as_data(seen: _Seen) -> dict[str, Any]:
@@ -164,6 +184,7 @@ def _as_data(seen: _Seen) -> dict[str, Any]:
         "left_ms": seen.left_ms,
         "why": seen.why,
         "trips": standing.trips,
+        "since_ms": standing.since_ms or None,
         "refusals": standing.refusals,
         "sessions": standing.sessions,
         "rates": dict(standing.rates),

@@ -10,7 +10,7 @@ import msgspec
 from postroom.ledger import Claim, Finish, Recipient
 from postroom.ledger.record import expired
 from postroom.ledger.transitions import Times
-from postroom.reply import printable
+from postroom.reply import printable, without_addresses
 from postroom.states import LetterState, RecipientState, letter_state
 from postroom_worker.backoff import Backoff
 from postroom_worker.outcome import Answer, Hint, Outcome, Row, outcome
@@ -58,8 +58,8 @@ def settle(
     """
     rows = {address: _row(answer, is_braked=is_braked) for address, answer in attempt.answers.items()}
     is_uncertain = any(row.outcome is Outcome.UNCERTAIN for row in rows.values())
-    is_pause = any(row.outcome is Outcome.PAUSE_RELAY for row in rows.values())
-    pauses = claim.pauses + 1 if is_pause else 0
+    pause = _pause(attempt, rows)
+    pauses = claim.pauses + 1 if pause else 0
     counts = not all(row.outcome in _FREE for row in rows.values()) or pauses > rules.pauses_max
     recipients = [_settled(each, attempt.answers, rows, counts=counts) for each in claim.recipients]
     attempts = claim.attempts + counts
@@ -70,9 +70,9 @@ def settle(
         state, wait_ms, reason = LetterState.HELD, 0, "uncertain: it may have been accepted"
     elif state is LetterState.DEFERRED:
         # Who met the pause comes after those who did not: the relay is probed by another, if there is one.
-        wait_ms = 2 * pause_ms if is_pause else rules.backoff.wait_ms(attempts, random) if counts else 0
+        wait_ms = 2 * pause_ms if pause else rules.backoff.wait_ms(attempts, random) if counts else 0
         # Who resumes the relay finds by this reason who waits for it.
-        reason = f"relay {attempt.relay} is left alone" if is_pause else ""
+        reason = pause
         worthless = _worthless(claim, attempt.took_ms + wait_ms)
         if worthless:
             recipients = expired(recipients, worthless)
@@ -89,6 +89,12 @@ def settle(
         event=_event(attempt, recipients, attempts, state, wait_ms, reason),
         relay=attempt.relay,
     )
+
+
+def _pause(attempt: Attempt, rows: Mapping[str, Row]) -> str:
+    """Why the relay is left alone after an attempt; empty when it is not."""
+    met = next((attempt.answers[each] for each, row in rows.items() if row.outcome is Outcome.PAUSE_RELAY), None)
+    return f"relay {attempt.relay} is left alone: {without_addresses(printable(str(met)))}" if met else ""
 
 
 def expire(claim: Claim, rules: Rules, why: str) -> Finish:

@@ -23,6 +23,7 @@ from postroom_worker.acceptance import accept_letter
 from postroom_worker.app import app
 from postroom_worker.office import office
 from postroom_worker.outbox import Delivered
+from postroom_worker.row import Row
 from postroom_worker.stopping import is_stopping
 from postroom_worker.turn import stand_in_line, take_turn
 
@@ -36,7 +37,7 @@ class NotDelivered(PostroomError):
     """The letter, or a part of its recipients, was refused or given up: the reply that decided."""
 
 
-@app.task(name=DELIVER, throws=(NotDelivered, InvalidLetter), max_retries=None)
+@app.task(name=DELIVER, throws=(NotDelivered, InvalidLetter), max_retries=None, Request=Row)
 def deliver_letters(letter_ids: list[str]) -> dict[str, Any]:
     """Deliver letters by their ids. The task's state is the outcome of one alone, and the worst outcome of several."""
     delivered, left = take_turn(office(), [check_id(each, "letter_ids") for each in letter_ids])

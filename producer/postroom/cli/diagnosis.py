@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from postroom.cli.output import span
+from postroom.cli.output import moment, span
+from postroom.cli.timeline import what_was_said
 from postroom.finding import Finding, bad, ok, warn
+from postroom.ledger.events import Event
 from postroom.ledger.health import Backlog, RedisFacts
 from postroom.ledger.keys import Keys
 from postroom.ledger.relays import Standing
 from postroom.ledger.suspensions import Suspension
 from postroom.ledger.workers import Worker
+from postroom.reply import gist
+from postroom.states import LetterState
 
 _OLDEST = (6, 2)
 _MENDED: Mapping[str, Mapping[tuple[int, int], int]] = {
@@ -22,6 +27,9 @@ _NEARLY_FULL = 0.75
 _CLOCK_WARN_MS, _CLOCK_BAD_MS = 2_000, 60_000
 _QUEUED_LONG_MS = 60_000
 _DUE_LONG_MS = 30_000
+_LATELY_MS = 900_000
+_MISSED_MIN, _MISSED_PART = 5, 0.5
+"""How many of the latest attempts reached nobody, and which part of them, when somebody should look."""
 _NAMED_MAX = 3
 _MIB = 1024 * 1024
 
@@ -160,9 +168,35 @@ def of_relays(standings: Mapping[str, Standing]) -> Iterator[Finding]:
             left = span(standing.left_ms / 1000)
             yield bad(
                 "relay",
-                f"{name} is left alone by all workers for {left} more: {standing.why}",
+                f"{name} does not serve since {moment(standing.since_ms / 1000)}, and is left alone by all workers for "
+                f"{left} more: {standing.why}",
                 f"mend it, then postroom resume --relay {name}; or send through another: postroom retry --relay",
             )
+
+
+def of_attempts(events: Sequence[Event], now_ms: int) -> Iterator[Finding]:
+    """Yield how the latest attempts fared: that workers work, and relays let us in, does not mean that letters arrive.
+
+    Args:
+        events: the latest, of all letters.
+        now_ms: Redis's time, in milliseconds since 1970.
+    """
+    told = [each.event for each in events if each.event["event"] == "attempt" and not each.event.get("cut")]
+    attempts = [each for each in told if each["at_ms"] > now_ms - _LATELY_MS]
+    missed = [each for each in attempts if each["state"] not in (LetterState.SENT, LetterState.PARTIAL)]
+    if len(missed) < max(_MISSED_MIN, _MISSED_PART * len(attempts)):
+        if attempts:
+            yield ok("attempts", f"{len(attempts) - len(missed):,} of the last {len(attempts):,} reached somebody")
+        return
+    [(why, times)] = Counter(gist(what_was_said(each)) for each in missed).most_common(1)
+    since = moment(min(each["at_ms"] for each in missed) / 1000)
+    are_refused = any(each["state"] == LetterState.FAILED for each in missed)
+    yield (bad if are_refused else warn)(
+        "attempts",
+        f"{len(missed):,} of the last {len(attempts):,} reached nobody, since {since}; {times:,} of them: {why}",
+        "postroom stats has all reasons; a campaign at fault is stopped by postroom suspend --tag; "
+        + ("mended, postroom retry --state failed" if are_refused else "they are tried again by themselves"),
+    )
 
 
 def of_workers(found: Sequence[Worker], version: str) -> Iterator[Finding]:

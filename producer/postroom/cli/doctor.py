@@ -29,6 +29,7 @@ from postroom.settings import Settings
 from postroom.version import __version__
 
 _LOOK_S = 0.1
+_EVENTS = 500
 _MARKS = {Level.OK: ("✓", "green"), Level.WARN: ("!", "yellow"), Level.BAD: ("✗", "bold red")}
 
 
@@ -41,7 +42,8 @@ _MARKS = {Level.OK: ("✓", "green"), Level.WARN: ("!", "yellow"), Level.BAD: ("
 def doctor(desk: Desk, /, timeout_s: float, as_json: bool) -> None:
     """Examine the installation; tell what to mend, and how.
 
-    Redis, the broker, the workers, the clock, what is suspended, the relays and their certificates, the signing keys.
+    Redis, the broker, the workers, the clock, what is suspended, how the latest attempts fared, the relays and their
+    certificates, the signing keys.
 
     A task is put on each queue, to see that it is done: that a worker answers does not mean that it works. What can be
     examined only with the packages and the settings of a worker is examined where they are. The exit status is 1 when
@@ -82,6 +84,7 @@ def _findings(desk: Desk, timeout_s: float) -> Iterator[Finding]:
         yield from diagnosis.of_damaged(damaged(desk.ledger.redis))
         yield from diagnosis.of_suspensions(*current(desk.ledger))
         yield from diagnosis.of_relays({name: desk.ledger.relays.standing(name) for name in relays(desk.ledger)})
+        yield from diagnosis.of_attempts(latest(desk.ledger, _EVENTS)[0], desk.ledger.now_ms())
         yield from _work(desk, timeout_s)
     except LedgerUnavailable as error:
         yield bad("redis", printable(str(error)), "is it running, and is POSTROOM_REDIS_URL right?")

@@ -146,9 +146,10 @@ def _on_the_way(seen: Seen) -> Explanation:
 
 
 def _standing(standing: Standing) -> str:
+    since = f"since {output.moment(standing.since_ms / 1000)}"
     state = {
-        "open": f"is left alone for {output.span(standing.left_ms / 1000)} more: {standing.why}",
-        "half-open": f"was down, and is probed by the next letter: {standing.why}",
+        "open": f"is left alone for {output.span(standing.left_ms / 1000)} more, {since}: {standing.why}",
+        "half-open": f"was down, {since}, and is probed by the next letter: {standing.why}",
     }.get(standing.state, f"serves, {output.count(standing.sessions, 'session')}")
     rates = [f"{rate:.1f} letters/s{f' at {domain}' if domain else ''}" for domain, rate in standing.rates.items()]
     return f"{state}; slowed to {', '.join(rates)}" if rates else state

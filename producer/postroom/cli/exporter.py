@@ -17,7 +17,7 @@ from postroom.cli.desk import Desk, pass_desk
 from postroom.errors import LedgerUnavailable
 from postroom.ledger import Ledger
 from postroom.ledger.counts import INFINITE, SUM_MS, Series, read
-from postroom.ledger.figures import Figure, figures, relays_of
+from postroom.ledger.figures import Figure, figures
 from postroom.reply import printable
 
 
@@ -64,7 +64,7 @@ class _Ledger(Collector):
     def collect(self) -> Iterator[Metric]:
         try:
             counted = read(self._ledger)
-            now = list(figures(self._ledger, relays_of(counted), self._rise_ms))
+            now = list(figures(self._ledger, counted, self._rise_ms))
         except LedgerUnavailable as error:
             output.note(printable(f"the ledger is away: {error}"))
             yield from _gauges([Figure(metrics.UP, (), 0)])

@@ -46,7 +46,10 @@ def send_rows(desk: Desk, table: Path, given: dict[str, Any], *, chunk: int, dry
     except InvalidLetter as error:
         raise click.ClickException(f"nothing was sent:\n{_of_rows(error)}") from error
     if dry_run:
-        click.echo(f"{output.count(total)} would be sent; none was")
+        if as_json:
+            output.print_json({"letters": total})
+        else:
+            click.echo(f"{output.count(total)} would be sent; none was")
         return
     try:
         with _progress("sent", total) as shown:

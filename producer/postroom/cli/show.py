@@ -21,27 +21,32 @@ from postroom.ledger.availability import available
 from postroom.ledger.views import account, letter_json
 from postroom.mime.stored import Stored
 from postroom.reply import printable
+from postroom.states import LetterState
 
 _LINE_MAX = 1000
+_LINES_MAX = 25
 
 
 @click.command()
 @click.argument("letter_id", metavar="ID", type=LetterId())
-@click.option("--raw", is_flag=True, help="Print the letter itself, as it goes over the wire.")
+@click.option("--raw", is_flag=True, help="Print the letter as it goes over the wire; a rejected one as it came.")
 @json_option
 @pass_desk
 def show(desk: Desk, letter_id: str, raw: bool, as_json: bool) -> None:
     """Show a letter: its recipients, its history, and what is in it."""
     found = account(desk.ledger, letter_id)
+    is_rejected = found.status.state is LetterState.REJECTED
     if raw:
-        _print_octets(_octets(desk, letter_id))
+        _print_octets(_kept(desk, letter_id) if is_rejected else _octets(desk, letter_id))
         return
-    content, why_not = _content(desk, letter_id)
+    content, why_not = (None, "") if is_rejected else _content(desk, letter_id)
     if as_json:
         output.print_json(msgspec.to_builtins(found.status) | {"history": found.history, "content": content})
         return
     shown = content_view(content) if content else output.data(why_not, "dim")
-    output.console().print(Group(account_view(found), Text(""), shown))
+    output.console().print(
+        Group(account_view(found), Text(""), _as_it_came(_kept(desk, letter_id)) if is_rejected else shown)
+    )
 
 
 def account_view(account: Account) -> Group:
@@ -87,15 +92,32 @@ def _content(desk: Desk, letter_id: str) -> tuple[Content | None, str]:
         return None, error.message
 
 
+def _as_it_came(octets: bytes) -> Group:
+    """What was rejected, whatever it is, cut."""
+    lines = octets.decode("utf-8", "replace").splitlines()
+    more = [Text(f"… and {len(lines) - _LINES_MAX:,} more lines", "dim")] if len(lines) > _LINES_MAX else []
+    return Group(Text("As it came", "dim"), *(output.data(line) for line in lines[:_LINES_MAX]), *more)
+
+
+def _kept(desk: Desk, letter_id: str) -> bytes:
+    """The letter as the ledger keeps it.
+
+    Raises:
+        ClickException: it is no longer kept.
+    """
+    kept = letter_json(desk.ledger, letter_id)
+    if kept is None:
+        raise click.ClickException(f"the content of letter {letter_id} is no longer kept: it was sent")
+    return kept
+
+
 def _octets(desk: Desk, letter_id: str) -> bytes:
     """The letter as it is composed for the wire, but for signatures.
 
     Raises:
         ClickException: its content is no longer kept, cannot be read, or is damaged.
     """
-    kept = letter_json(desk.ledger, letter_id)
-    if kept is None:
-        raise click.ClickException(f"the content of letter {letter_id} is no longer kept: it was sent")
+    kept = _kept(desk, letter_id)
 
     def read(stored: Stored) -> bytes:
         with available():

@@ -1,36 +1,29 @@
 """Letting letters wait: ``postroom suspend``, ``resume`` and ``suspensions``.
 
 A suspension concerns the letters that are there and those that come meanwhile; workers heed it within a second or two.
-So it can be begun before anybody knows how many letters it concerns: they are counted for two seconds, no longer.
+So it can be begun before anybody knows how many letters it concerns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import chain, takewhile
-from typing import Any, Final
+from typing import Final
 
 import click
 from rich.progress import Progress
 
 from postroom import clock
 from postroom.address import ascii_domain
-from postroom.cli import output
+from postroom.cli import output, reach
 from postroom.cli.act import ask
 from postroom.cli.arguments import Span, json_option
 from postroom.cli.desk import Desk, pass_desk
 from postroom.cli.known_relay import known_relay
 from postroom.errors import InvalidLetter
 from postroom.keywords import word
-from postroom.ledger import Ledger, LetterStatus, audit
-from postroom.ledger.query import Query
+from postroom.ledger import audit
 from postroom.ledger.suspensions import HEEDED_S, Kind, Suspension, current, lift, make_due, suspend
-from postroom.ledger.views import counts, scan
 from postroom.reply import printable
-from postroom.states import LetterState
 
-_COUNT_S = 2.0
-_WAITING = (LetterState.QUEUED, LetterState.DEFERRED, LetterState.SENDING, LetterState.SCHEDULED)
 _KINDS: Final[tuple[Kind, ...]] = ("tag", "domain", "relay")
 
 
@@ -63,16 +56,16 @@ def suspend_letters(
     relay by then is finished. `postroom resume` ends it, or its time does.
     """
     chosen = _suspensions(desk, options, reason)
-    if not yes or dry_run:
-        output.note(_how_many(desk.ledger, chosen))
+    if dry_run or not yes:
+        touched = reach.of_suspending(desk.ledger, chosen)
+        output.note(f"{touched} will wait")
     if dry_run:
+        if as_json:
+            output.print_json(touched)
         return
     if not yes:
         ask()
-    begin(desk, chosen, for_ms or 0)
-    if as_json:
-        for each in chosen:
-            output.print_json({"what": each.what, "for_ms": for_ms})
+    begin(desk, chosen, for_ms or 0, as_json=as_json)
 
 
 @_chosen
@@ -94,11 +87,9 @@ def resume(desk: Desk, /, everything: bool, reason: str, yes: bool, as_json: boo
     if not yes:
         output.note(f"{', '.join(each.what for each in chosen) or 'nothing'} will be resumed")
         if chosen:
+            output.note(f"{reach.of_resuming(desk.ledger, chosen)} will go on")
             ask()
-    letters = end(desk, chosen, reason)
-    if as_json:
-        for what, number in letters.items():
-            output.print_json({"what": what, "letters": number})
+    end(desk, chosen, reason, as_json=as_json)
 
 
 @click.command("suspensions")
@@ -126,13 +117,14 @@ def suspensions(desk: Desk, /, as_json: bool) -> None:
         output.note("nothing is suspended")
 
 
-def begin(desk: Desk, chosen: list[Suspension], for_ms: int) -> None:
+def begin(desk: Desk, chosen: list[Suspension], for_ms: int, *, as_json: bool) -> None:
     """Suspend, write it down, and say so.
 
     Args:
         desk: whose.
         chosen: what, by whom and why.
         for_ms: for how long; 0 until it is resumed.
+        as_json: print an object for each, too.
 
     Raises:
         LedgerUnavailable: Redis is away.
@@ -143,25 +135,28 @@ def begin(desk: Desk, chosen: list[Suspension], for_ms: int) -> None:
         suspend(desk.ledger, each, for_ms)
         audit.end(desk.ledger, entry, done=0, failed=0)
         output.note(f"{each.what} is suspended {f'for {output.span(for_ms / 1000)}' if for_ms else 'until resumed'}")
+        if as_json:
+            output.print_json({"what": each.what, "for_ms": for_ms or None})
 
 
-def end(desk: Desk, chosen: list[Suspension], reason: str) -> dict[str, int]:
-    """Resume, write it down, let what waits go on, and say how many letters did; returns that by what was suspended.
+def end(desk: Desk, chosen: list[Suspension], reason: str, *, as_json: bool) -> None:
+    """Resume, write it down, let what waits go on, and say how many letters did.
 
     Raises:
         LedgerUnavailable: Redis is away.
     """
-    why, letters = printable(reason), {}
+    why = printable(reason)
     for each in chosen:
         entry = audit.Entry(act="resume", by=desk.by, why=why, letters=each.what, number=0)
         audit.begin(desk.ledger, entry)
         if each.kind == "relay":
             desk.ledger.relays.trust(each.name)
         lift(desk.ledger, each)
-        letters[each.what] = done = _let_go_on(desk, each, why)
+        done = _let_go_on(desk, each, why)
         audit.end(desk.ledger, entry, done=done, failed=0)
         output.note(f"{each.what} is resumed; {output.count(done)} waited for it, and may go now")
-    return letters
+        if as_json:
+            output.print_json({"what": each.what, "letters": done})
 
 
 def _let_go_on(desk: Desk, lifted: Suspension, why: str) -> int:
@@ -202,30 +197,6 @@ def _name(desk: Desk, kind: Kind, name: str) -> str:
     except InvalidLetter as error:
         raise click.UsageError(f"--{kind}: {error.problems[0].problem}; {error.problems[0].remedy}") from None
     return known_relay(desk, name)
-
-
-def _how_many(ledger: Ledger, chosen: list[Suspension]) -> str:
-    """How many letters that wait it would be, counted no longer than two seconds."""
-    if any(each.kind == "relay" for each in chosen):
-        total = sum(number for state, number in counts(ledger).items() if state in _WAITING)
-        return f"up to {output.count(total)} that wait will wait for a relay, unless another may take them"
-    until_s = clock.steady_s() + _COUNT_S
-    looked_at, found = 0, 0
-    for each in takewhile(lambda _: clock.steady_s() < until_s, _waiting(ledger)):
-        looked_at += 1
-        found += any(query.is_met_by(each) for query in map(_query, chosen))
-    is_all = clock.steady_s() < until_s
-    there = "" if is_all else f" at least, of the first {looked_at:,} that were looked at"
-    return f"{output.count(found)}{there} will wait"
-
-
-def _waiting(ledger: Ledger) -> Iterator[LetterStatus]:
-    return chain.from_iterable(scan(ledger, state) for state in _WAITING)
-
-
-def _query(of: Suspension) -> Query:
-    how: dict[str, Any] = {"tags": (of.name,)} if of.kind == "tag" else {"recipient": of.name}
-    return Query(states=_WAITING, **how)
 
 
 COMMANDS = (suspend_letters, resume, suspensions)

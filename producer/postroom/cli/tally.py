@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
@@ -10,15 +9,12 @@ from dataclasses import dataclass, field
 from postroom.cli.look import REASONED
 from postroom.ledger import LetterStatus, RecipientStatus
 from postroom.ledger.query import codes
-from postroom.reply import printable, without_addresses
+from postroom.reply import gist
 from postroom.states import LetterState, RecipientState
 
 AGES_MIN = (5, 10, 20, 40, 80, 160, 320, 640, 1280)
 """The ages that a shape tells apart, in minutes: as Postfix's qshape does."""
 
-_BREAK = r"\s()\[\]<>,;\"'"
-_OWN = re.compile(rf"(?<![^{_BREAK}])(?!\d\.\d{{1,3}}\.\d{{1,3}}(?![^{_BREAK}]))(?=[^{_BREAK}]*\d)[^{_BREAK}]{{6,}}")
-"""What differs from one reply to the next: words with a digit, six characters or more, but for status codes."""
 _WORDS_MAX = 160
 
 
@@ -59,14 +55,9 @@ class Tally:
 
 def _reasons(letter: LetterStatus, left: Collection[RecipientStatus]) -> set[str]:
     if letter.state in REASONED and letter.reason:
-        return {in_words(letter.reason)}
-    said = {in_words(each.reply) for each in left if each.reply}
-    return said or ({in_words(letter.reason or "not tried yet")} if left else set())
-
-
-def in_words(said: str) -> str:
-    """Return what was said without what differs from one letter to the next: addresses, queue ids, times."""
-    return printable(_OWN.sub("…", without_addresses(said)), _WORDS_MAX)
+        return {gist(letter.reason, _WORDS_MAX)}
+    said = {gist(each.reply, _WORDS_MAX) for each in left if each.reply}
+    return said or ({gist(letter.reason or "not tried yet", _WORDS_MAX)} if left else set())
 
 
 def _place(minutes: float) -> int:

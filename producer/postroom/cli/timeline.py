@@ -31,6 +31,7 @@ _WORDS = {
     "held": "held",
     "released": "released",
     "purged": "purged",
+    "forgotten": "forgotten: it was over, and kept for long enough",
     "resumed": "resumed",
 }
 
@@ -54,11 +55,17 @@ def in_a_line(event: Event) -> Text:
     if event["event"] != "attempt" or event.get("cut"):
         return _what(event)
     state = LetterState(event["state"])
-    said = event["why"] or next((each["reply"] for each in event["recipients"] if each["state"] != "accepted"), "")
+    said = what_was_said(event)
     number = len(event["recipients"])
     told = f"{number:,} recipients, " if number > 1 else ""
     how = f"{told}{event['relay']}, {event['took_ms']:,} ms"
     return Text.assemble(output.state(state), output.data(f" {said}" if said else ""), output.data(f" · {how}", "dim"))
+
+
+def what_was_said(attempt: Event) -> str:
+    """Return why an attempt did not reach somebody; nothing if it did."""
+    replies = (each["reply"] for each in attempt["recipients"] if each["state"] != "accepted")
+    return str(attempt["why"] or next(replies, ""))
 
 
 def _what(event: Event) -> Text:

@@ -65,6 +65,8 @@ def watch(desk: Desk, /, interval_s: float, times: int, as_json: bool) -> None:
             for each in _looks(desk.ledger, interval_s, times):
                 live.update(screen_view(each, before), refresh=True)
                 before = each
+        if not console.is_terminal:
+            console.print()  # where there is no screen to leave, the last line is to end
 
 
 def _looks(ledger: Ledger, interval_s: float, times: int) -> Iterator[Look]:

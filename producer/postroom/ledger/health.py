@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ from postroom.ledger.cluster import Primary, primaries
 from postroom.ledger.record import text
 from postroom.ledger.transitions import Ledger
 from postroom.states import LetterState
+
+_WAITING = (LetterState.SCHEDULED, LetterState.QUEUED, LetterState.SENDING, LetterState.DEFERRED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +41,10 @@ class RedisFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backlog:
-    """What should have happened already, in milliseconds; 0 for nothing."""
+    """What should have happened already; times in milliseconds, 0 for nothing."""
 
+    due: Mapping[LetterState, int]
+    """Letters whose time has come, by the state that they wait in."""
     longest_queued_ms: int
     """How long the first letter of the queue has waited for a worker."""
     longest_due_ms: int
@@ -91,18 +96,24 @@ def backlog(ledger: Ledger) -> Backlog:
         LedgerUnavailable: Redis is away.
     """
     now_ms = ledger.now_ms()
-    first = {state: _first_ms(ledger, state) for state in LetterState if not state.is_settled}
+    due, first = {}, {}
+    for state in _WAITING:
+        due[state], first[state] = _due(ledger, state, now_ms)
     queued_ms = first.pop(LetterState.QUEUED)
     return Backlog(
+        due=due,
         longest_queued_ms=0 if queued_ms is None else max(0, now_ms - queued_ms + ledger.times.bell_ms),
         longest_due_ms=max(0, *(now_ms - due_ms for due_ms in first.values() if due_ms is not None), 0),
     )
 
 
-def _first_ms(ledger: Ledger, state: LetterState) -> int | None:
-    """The first time at which something has to happen to a letter in a state; None when there is none."""
+def _due(ledger: Ledger, state: LetterState, now_ms: int) -> tuple[int, int | None]:
+    """How many letters of a state are due, and when the first one is, or was; None when there is none."""
     with available():
-        pipeline = ledger.redis.pipeline(transaction=False)
+        pipeline: Any = ledger.redis.pipeline(transaction=False)
         for partition in range(ledger.keys.partitions):
-            pipeline.zrange(ledger.keys.index(state, partition), 0, 0, withscores=True)
-        return min((int(score) for found in pipeline.execute() for _, score in found), default=None)
+            index = ledger.keys.index(state, partition)
+            pipeline.zcount(index, "-inf", now_ms)
+            pipeline.zrange(index, 0, 0, withscores=True)
+        answers = pipeline.execute()
+    return sum(answers[::2]), min((int(score) for found in answers[1::2] for _, score in found), default=None)

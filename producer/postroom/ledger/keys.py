@@ -63,13 +63,13 @@ class Keys:
         """The stream of what happens to the letters of a partition; `prelude.lua` makes the same name."""
         return f"postroom:{{{partition}}}:events"
 
-    def webhooks(self, partition: int) -> str:
-        """The hash of the webhooks that wait, by id."""
-        return f"postroom:{{{partition}}}:webhooks"
+    def webhooks(self, partition: int, place: int) -> str:
+        """The hash of the webhooks that wait for the receiver at a place of their list, by id."""
+        return f"postroom:{{{partition}}}:webhooks{f':{place}' if place else ''}"
 
-    def webhooks_due(self, partition: int) -> str:
-        """The sorted set of the webhooks that wait, by when they are due."""
-        return f"{self.webhooks(partition)}:due"
+    def webhooks_due(self, partition: int, place: int) -> str:
+        """The sorted set of these webhooks, by when they are due."""
+        return f"{self.webhooks(partition, place)}:due"
 
     def contents(self, sha256: str) -> str:
         """The octets of a large part, by their digest."""

@@ -40,6 +40,8 @@ class Standing:
     """True while another process waits for one of its sessions to end."""
     rates: Mapping[str, float] = field(default_factory=dict)
     """Letters a second that it takes for now, by recipient domain (empty: from us at all), where it asked for less."""
+    since_ms: int = 0
+    """When it was first found down, of those times in a row, in milliseconds since 1970; 0 while it serves."""
 
     @property
     def is_open_to_us(self) -> bool:
@@ -91,7 +93,7 @@ class Relays:
         ]
         with available():
             answer = self.scripts.run(Call("knock", keys, [nonce, probe_ms]))
-        state, left_ms, why, trips, refusals, sessions, wanted, now_ms, *slowed = map(text, answer)
+        state, left_ms, why, trips, since_ms, refusals, sessions, wanted, now_ms, *slowed = map(text, answer)
         rates = {domain: rate_now(kept, int(now_ms), rise_ms) for domain, kept in zip(*[iter(slowed)] * 2, strict=True)}
         return Standing(
             cast("Literal['closed']", state),
@@ -102,6 +104,7 @@ class Relays:
             int(sessions),
             wanted == "1",
             {domain: rate for domain, rate in rates.items() if rate is not None},
+            int(since_ms),
         )
 
     def standing(self, relay: str, rise_ms: int = 60_000) -> Standing:

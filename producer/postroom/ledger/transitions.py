@@ -419,12 +419,15 @@ class Ledger:
             letter_id: which.
             state: the final state it has to be in.
             early_ms: how much before its time it may go.
-            event: what the stream of events tells of it; by default nothing.
+            event: what the stream of events tells of it; by default that it was forgotten.
         """
         with available():
-            return self._forget([letter_id], state, early_ms, msgspec.json.encode(event) if event else b"")[0]
+            return self._forget([letter_id], state, early_ms, event)[0]
 
-    def _forget(self, ids: Sequence[str], state: LetterState, early_ms: int = 0, told: bytes = b"") -> list[bool]:
+    def _forget(
+        self, ids: Sequence[str], state: LetterState, early_ms: int = 0, event: dict[str, object] | None = None
+    ) -> list[bool]:
+        told = msgspec.json.encode(event or {"event": "forgotten", "from": state})
         kept = self._contents_of(ids)
         with suppress(LedgerUnavailable):
             # Should the worker die before it has dropped them. A full Redis takes no note, and has to forget.

@@ -2,6 +2,8 @@
 
 Of those who read, one gets an event; it is another's when nobody has said within a while what came of it. What is kept
 has an id that follows from the event: so whatever is done twice, after a death in between, is there once.
+
+Each receiver has a group and a schedule of its own, by its place in their list: one that is away holds up no other.
 """
 
 from __future__ import annotations
@@ -19,9 +21,8 @@ from postroom.ledger.record import text
 from postroom.ledger.scripts import Call
 from postroom.ledger.transitions import Ledger
 
-_GROUP = "webhooks"
 KEPT = 50_000
-"""Webhooks of a partition that wait at most: a receiver that is away for days must not fill Redis."""
+"""Webhooks of a partition that wait for a receiver at most: a receiver that is away for days must not fill Redis."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +43,16 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     made_ms: int
     body: str
     attempts: int = 0
+    place: int = 0
+    """Of its receiver."""
 
 
-def begin(ledger: Ledger) -> None:
-    """Have the group read from now on, where it does not already: nothing that happens later is missed.
+def _group(place: int) -> str:
+    return f"webhooks:{place}" if place else "webhooks"
+
+
+def begin(ledger: Ledger, place: int = 0) -> None:
+    """Have the group of a receiver read from now on, where it does not already: nothing that happens later is missed.
 
     Raises:
         LedgerUnavailable: Redis is away.
@@ -53,13 +60,13 @@ def begin(ledger: Ledger) -> None:
     for partition in range(ledger.keys.partitions):
         with available():
             try:
-                ledger.redis.xgroup_create(ledger.keys.events(partition), _GROUP, id="$", mkstream=True)
+                ledger.redis.xgroup_create(ledger.keys.events(partition), _group(place), id="$", mkstream=True)
             except ResponseError as error:
                 if "BUSYGROUP" not in str(error):
                     raise
 
 
-def read(ledger: Ledger, member: str, number: int, idle_ms: int) -> list[Entry]:
+def read(ledger: Ledger, member: str, number: int, idle_ms: int, place: int = 0) -> list[Entry]:
     """Return events that nobody has read, and those that another member read and never told the end of.
 
     Args:
@@ -67,33 +74,35 @@ def read(ledger: Ledger, member: str, number: int, idle_ms: int) -> list[Entry]:
         member: who reads.
         number: how many of each partition, at most.
         idle_ms: how long another may take.
+        place: of the receiver that it is read for.
 
     Raises:
         LedgerUnavailable: Redis is away.
     """
     found = []
     for partition in range(ledger.keys.partitions):
-        for entry_id, fields in _read(ledger, ledger.keys.events(partition), member, number, idle_ms):
+        for entry_id, fields in _read(ledger, partition, member, number, idle_ms, place):
             if fields:  # one that was left by a member, and has made room in the stream since, has none
                 found += [Entry(partition, text(entry_id), event) for event in events_of(fields)]
     return found
 
 
-def _read(ledger: Ledger, key: str, member: str, number: int, idle_ms: int) -> list[Any]:
+def _read(ledger: Ledger, partition: int, member: str, number: int, idle_ms: int, place: int) -> list[Any]:
+    key, group = ledger.keys.events(partition), _group(place)
     with available():
         try:
-            answer: Any = ledger.redis.xautoclaim(key, _GROUP, member, idle_ms, count=number)
-            fresh: Any = ledger.redis.xreadgroup(_GROUP, member, {key: ">"}, count=number)
+            answer: Any = ledger.redis.xautoclaim(key, group, member, idle_ms, count=number)
+            fresh: Any = ledger.redis.xreadgroup(group, member, {key: ">"}, count=number)
         except ResponseError as error:
             if "NOGROUP" not in str(error):
                 raise
-            begin(ledger)  # Redis has lost it, with what was in the stream
+            begin(ledger, place)  # Redis has lost it, with what was in the stream
             return []
     return [*answer[1], *(fresh[0][1] if fresh else ())]
 
 
-def unread(ledger: Ledger) -> int:
-    """Return how many events of one partition nobody has read yet, at the most; 0 where Redis cannot tell (before 7).
+def unread(ledger: Ledger, place: int = 0) -> int:
+    """Return how many events of one partition are unread for a receiver, at the most; 0 where Redis (before 7) is mute.
 
     Raises:
         LedgerUnavailable: Redis is away.
@@ -102,17 +111,17 @@ def unread(ledger: Ledger) -> int:
     for partition in range(ledger.keys.partitions):
         with available():
             groups: Any = ledger.redis.xinfo_groups(ledger.keys.events(partition))
-        lags += [int(each.get("lag") or 0) for each in groups if text(each["name"]) == _GROUP]
+        lags += [int(each.get("lag") or 0) for each in groups if text(each["name"]) == _group(place)]
     return max(lags)
 
 
-def keep(ledger: Ledger, partition: int, webhooks: Sequence[Webhook], read: Sequence[str]) -> int:
+def keep(ledger: Ledger, partition: int, webhooks: Sequence[Webhook], read: Sequence[str], place: int = 0) -> int:
     """Keep webhooks, due at once, and tell the group that these entries are done; returns how many found no room.
 
     Raises:
         LedgerUnavailable: Redis is away: the entries are read again.
     """
-    schedule, bodies = ledger.keys.webhooks_due(partition), ledger.keys.webhooks(partition)
+    schedule, bodies = ledger.keys.webhooks_due(partition, place), ledger.keys.webhooks(partition, place)
     now_ms = ledger.now_ms()
     with available():
         room = max(0, KEPT - int(ledger.redis.zcard(schedule)))
@@ -121,19 +130,23 @@ def keep(ledger: Ledger, partition: int, webhooks: Sequence[Webhook], read: Sequ
             pipeline.hsetnx(bodies, each.id, msgspec.json.encode(each))
             pipeline.zadd(schedule, {each.id: now_ms}, nx=True)
         if read:
-            pipeline.xack(ledger.keys.events(partition), _GROUP, *read)
+            pipeline.xack(ledger.keys.events(partition), _group(place), *read)
         pipeline.execute()
     return len(webhooks[room:])
 
 
-def take(ledger: Ledger, lease_ms: int, number: int) -> list[Webhook]:
+def take(ledger: Ledger, lease_ms: int, number: int, place: int = 0) -> list[Webhook]:
     """Return webhooks that are due, at most so many of each partition; each is due again unless its end is told.
 
     Raises:
         LedgerUnavailable: Redis is away.
     """
     calls = [
-        Call("take_webhooks", [ledger.keys.webhooks_due(each), ledger.keys.webhooks(each)], [lease_ms, number])
+        Call(
+            "take_webhooks",
+            [ledger.keys.webhooks_due(each, place), ledger.keys.webhooks(each, place)],
+            [lease_ms, number],
+        )
         for each in range(ledger.keys.partitions)
     ]
     with available():
@@ -149,8 +162,8 @@ def done(ledger: Ledger, webhook: Webhook) -> None:
     """
     with available():
         pipeline = ledger.redis.pipeline(transaction=False)
-        pipeline.zrem(ledger.keys.webhooks_due(webhook.partition), webhook.id)
-        pipeline.hdel(ledger.keys.webhooks(webhook.partition), webhook.id)
+        pipeline.zrem(ledger.keys.webhooks_due(webhook.partition, webhook.place), webhook.id)
+        pipeline.hdel(ledger.keys.webhooks(webhook.partition, webhook.place), webhook.id)
         pipeline.execute()
 
 
@@ -163,16 +176,18 @@ def later(ledger: Ledger, webhook: Webhook, wait_ms: int) -> None:
     due_ms = ledger.now_ms() + wait_ms
     with available():
         pipeline = ledger.redis.pipeline(transaction=False)
-        pipeline.hset(ledger.keys.webhooks(webhook.partition), webhook.id, msgspec.json.encode(webhook).decode())
-        pipeline.zadd(ledger.keys.webhooks_due(webhook.partition), {webhook.id: due_ms})
+        kept = msgspec.json.encode(webhook).decode()
+        pipeline.hset(ledger.keys.webhooks(webhook.partition, webhook.place), webhook.id, kept)
+        pipeline.zadd(ledger.keys.webhooks_due(webhook.partition, webhook.place), {webhook.id: due_ms})
         pipeline.execute()
 
 
-def waiting(ledger: Ledger) -> int:
-    """Return how many webhooks wait.
+def waiting(ledger: Ledger, place: int = 0) -> int:
+    """Return how many webhooks wait for a receiver.
 
     Raises:
         LedgerUnavailable: Redis is away.
     """
     with available():
-        return sum(int(ledger.redis.zcard(ledger.keys.webhooks_due(each))) for each in range(ledger.keys.partitions))
+        schedules = [ledger.keys.webhooks_due(each, place) for each in range(ledger.keys.partitions)]
+        return sum(int(ledger.redis.zcard(each)) for each in schedules)

@@ -13,6 +13,7 @@ from threading import Event as Flag
 from threading import Thread
 from typing import Any
 
+import msgspec
 from celery import bootsteps
 
 from postroom import clock
@@ -41,7 +42,7 @@ _POSTERS = 4
 
 
 class Notifier:
-    """Makes and posts the webhooks of one ledger. Safe to share between threads."""
+    """Makes and posts the webhooks of one ledger for one receiver. Safe to share between threads."""
 
     def __init__(self, settings: Settings, ledger: Ledger, receiver: Receiver, member: str) -> None:
         """Notify.
@@ -54,6 +55,7 @@ class Notifier:
         """
         self._ledger = ledger
         self._receiver = receiver
+        self._place = receiver.place
         self._member = member
         self._backoff = Backoff.of_letters(settings)
         self._give_up_ms = int(1000 * settings.give_up_s)
@@ -66,7 +68,7 @@ class Notifier:
         Raises:
             LedgerUnavailable: Redis is away.
         """
-        webhooks.begin(self._ledger)
+        webhooks.begin(self._ledger, self._place)
 
     def make(self, idle_ms: int = _IDLE_MS) -> bool:
         """Make webhooks of what has happened; True when there may be more.
@@ -77,7 +79,7 @@ class Notifier:
         Raises:
             LedgerUnavailable: Redis is away.
         """
-        entries = webhooks.read(self._ledger, self._member, _READ_AT_ONCE, idle_ms)
+        entries = webhooks.read(self._ledger, self._member, _READ_AT_ONCE, idle_ms, self._place)
         for partition, own in groupby(entries, key=lambda each: each.partition):
             some = list(own)
             wanted = [each for each in some if notice.can_tell(each.event)]
@@ -89,12 +91,15 @@ class Notifier:
                     # An entry may tell of several letters.
                     webhook_id = f"{each.id}_{each.event.letter_id}"
                     at_ms = int(each.event.event["at_ms"])
-                    made.append(Webhook(id=webhook_id, partition=partition, made_ms=at_ms, body=body))
-            lost = webhooks.keep(self._ledger, partition, made, [each.id for each in some])
+                    made.append(
+                        Webhook(id=webhook_id, partition=partition, made_ms=at_ms, body=body, place=self._place)
+                    )
+            lost = webhooks.keep(self._ledger, partition, made, [each.id for each in some], self._place)
             if lost:
-                log.error("%d webhooks are not posted: %d wait for the receiver already", lost, webhooks.KEPT)
+                where, there = self._receiver.host, webhooks.KEPT
+                log.error("%d webhooks are not posted: %d wait for %s already", lost, there, where)
         is_full = len(entries) >= _READ_AT_ONCE
-        if is_full and webhooks.unread(self._ledger) + _READ_AT_ONCE >= self._ledger.times.events_max:
+        if is_full and webhooks.unread(self._ledger, self._place) + _READ_AT_ONCE >= self._ledger.times.events_max:
             log.error("events may have made room in their stream before they were read: raise POSTROOM_EVENTS_MAX")
         return is_full
 
@@ -104,7 +109,7 @@ class Notifier:
         Raises:
             LedgerUnavailable: Redis is away.
         """
-        found = webhooks.take(self._ledger, self._lease_ms, 1)
+        found = webhooks.take(self._ledger, self._lease_ms, 1, self._place)
         for each in found:
             self._post(each)
         return bool(found)
@@ -114,19 +119,21 @@ class Notifier:
         if not why:
             webhooks.done(self._ledger, webhook)
             return
-        again = Webhook(
-            id=webhook.id,
-            partition=webhook.partition,
-            made_ms=webhook.made_ms,
-            body=webhook.body,
-            attempts=webhook.attempts + 1,
-        )
+        again = msgspec.structs.replace(webhook, attempts=webhook.attempts + 1)
         wait_ms = self._backoff.wait_ms(again.attempts, chance.part())
         if self._ledger.now_ms() + wait_ms - webhook.made_ms > self._give_up_ms:
-            log.error("webhook %s is given up, after %d attempts: %s", webhook.id, again.attempts, why)
+            log.error(
+                "webhook %s for %s is given up, after %d attempts: %s",
+                webhook.id,
+                self._receiver.host,
+                again.attempts,
+                why,
+            )
             webhooks.done(self._ledger, webhook)
             return
-        log.warning("webhook %s was not taken (%s); again in %.1f s", webhook.id, why, wait_ms / 1000)
+        log.warning(
+            "webhook %s was not taken by %s (%s); again in %.1f s", webhook.id, self._receiver.host, why, wait_ms / 1000
+        )
         webhooks.later(self._ledger, again, wait_ms)
 
     def start(self, stop: Flag) -> None:
@@ -175,11 +182,10 @@ class Notify(bootsteps.StartStopStep):
         self._stop = Flag()
 
     def start(self, parent: Any) -> None:
-        """Begin, where there is a receiver."""
+        """Begin, for each receiver that there is."""
         settings = process_settings()
-        receiver = Receiver.of(settings)
-        if receiver:
-            self._stop = Flag()
+        self._stop = Flag()
+        for receiver in Receiver.all_of(settings):
             Notifier(settings, open_ledger(settings), receiver, parent.hostname).start(self._stop)
 
     def stop(self, parent: Any) -> None:
@@ -190,17 +196,16 @@ class Notify(bootsteps.StartStopStep):
 def findings(settings: Settings) -> Iterator[Finding]:
     """Yield how webhooks stand: whether they can be posted, and how many wait."""
     try:
-        receiver = Receiver.of(settings)
+        receivers = Receiver.all_of(settings)
     except InvalidSettings as error:
         yield bad("webhooks", str(error), "until then no worker starts")
         return
-    if receiver is None:
-        return
-    try:
-        number = webhooks.waiting(open_ledger(settings))
-    except LedgerUnavailable:
-        return  # which is told of the ledger
-    if number > _MANY:
-        yield warn("webhooks", f"{number:,} wait for {receiver.host}", "see the workers' logs for what it answers")
-    else:
-        yield ok("webhooks", f"they go to {receiver.host}")
+    for receiver in receivers:
+        try:
+            number = webhooks.waiting(open_ledger(settings), receiver.place)
+        except LedgerUnavailable:
+            return  # which is told of the ledger
+        if number > _MANY:
+            yield warn("webhooks", f"{number:,} wait for {receiver.host}", "see the workers' logs for what it answers")
+        else:
+            yield ok("webhooks", f"they go to {receiver.host}")

@@ -1,6 +1,6 @@
-"""The receiver of webhooks: where they are posted, over HTTP/1.1.
+"""The receivers of webhooks: where they are posted, over HTTP/1.1.
 
-It may be slow, or hostile. It gets so many seconds, all in all. Of its answer the status is read, and no body. A
+One may be slow, or hostile. It gets so many seconds, all in all. Of its answer the status is read, and no body. A
 redirect is not followed: it would lead a request of ours, from inside our network, to where a stranger says.
 """
 
@@ -40,27 +40,31 @@ class Receiver:
     """Those that are told of."""
     timeout_s: float
     tls: ssl.SSLContext | None
+    place: int = 0
+    """In the list of the settings; what waits for it is found by that."""
 
     @classmethod
-    def of(cls, settings: Settings) -> Receiver | None:
-        """Return the receiver that the settings describe; None when there is none.
+    def all_of(cls, settings: Settings) -> tuple[Receiver, ...]:
+        """Return the receivers that the settings describe, in order.
 
         Raises:
             InvalidSettings: they cannot be read. The message shows no secret.
         """
-        if not settings.webhook_url:
-            return None
+        return tuple(cls._of(settings, url, place) for place, url in enumerate(settings.webhook_url.split()))
+
+    @classmethod
+    def _of(cls, settings: Settings, where: str, place: int) -> Receiver:
         if not settings.events_max:
             raise InvalidSettings("POSTROOM_WEBHOOK_URL needs the stream of events: POSTROOM_EVENTS_MAX is 0")
         try:
-            url = urlsplit(settings.webhook_url)
+            url = urlsplit(where)
             host, port = url.hostname or "", url.port
         except ValueError:
             host, port = "", None
-        if not host or url.scheme not in _PORTS or url.username is not None or not settings.webhook_url.isascii():
+        if not host or url.scheme not in _PORTS or url.username is not None or not where.isascii():
             raise InvalidSettings("POSTROOM_WEBHOOK_URL has to be https://host/path, or http://, without a user")
-        if not settings.webhook_url.isprintable() or " " in settings.webhook_url:
-            raise InvalidSettings("POSTROOM_WEBHOOK_URL holds blanks, or what cannot be printed")
+        if not where.isprintable():
+            raise InvalidSettings("POSTROOM_WEBHOOK_URL holds what cannot be printed")
         is_tls = url.scheme == "https"
         return cls(
             host=host,
@@ -70,6 +74,7 @@ class Receiver:
             states=_states(settings.webhook_states),
             timeout_s=settings.webhook_timeout_s,
             tls=ssl.create_default_context(cafile=settings.ca_file or None) if is_tls else None,
+            place=place,
         )
 
     def post(self, webhook: Webhook, now_s: int) -> str:

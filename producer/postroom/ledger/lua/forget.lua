@@ -1,7 +1,7 @@
 -- forget: removes a letter whose retention is over, or is ended by an operator, its history with it.
 --         Repeating it gives the same answer: its caller then drops the contents, which nothing else would.
 -- KEYS     1 letter, 2 history, 3 index it is in
--- ARGV     1 id, 2 state it has to be in, 3 early_ms (how much before its time it may go), 4 event, or nothing
+-- ARGV     1 id, 2 state it has to be in, 3 early_ms (how much before its time it may go), 4 event, for the stream of events
 -- returns  1 (it is gone), or 0 when it is not its time
 -- from     sent, partial, failed, cancelled, rejected   to  (nothing)
 -- guard    state, and a score that is over
@@ -15,7 +15,7 @@ if state and state ~= ARGV[2] then
   redis.call('ZREM', index, ARGV[1])
   return 0
 end
-if ARGV[4] ~= '' then tell(history, dated(ARGV[4])) end
+tell(history, dated(ARGV[4]))
 redis.call('ZREM', index, ARGV[1])
 redis.call('DEL', letter, history)
 return 1

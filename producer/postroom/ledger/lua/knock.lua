@@ -3,10 +3,10 @@
 --        than it ever was says that the clock has gone back: it counts from now on, then.
 -- KEYS     1 breaker, 2 slowed rates, 3 like refusals, 4 sessions, 5 whether a place is wanted
 -- ARGV     1 nonce (of who would probe; nothing: to look only), 2 probe_ms
--- returns  {closed | open | half-open | probe, left_ms, why, trips, refusals, sessions, wanted, now_ms, domain, rate, ...}
+-- returns  {closed | open | half-open | probe, left_ms, why, trips, since_ms, refusals, sessions, wanted, now_ms, domain, rate, ...}
 -- room     not needed
 local breaker = KEYS[1]
-local found = redis.call('HMGET', breaker, 'until_ms', 'why', 'trips', 'probe', 'probe_until_ms', 'wait_ms')
+local found = redis.call('HMGET', breaker, 'until_ms', 'why', 'trips', 'probe', 'probe_until_ms', 'wait_ms', 'since_ms')
 local until_ms, why, trips = tonumber(found[1]), found[2] or '', found[3] or '0'
 local state, left = 'closed', 0
 if until_ms and until_ms > now then
@@ -26,4 +26,5 @@ elseif until_ms then
 end
 local refusals = redis.call('HGET', KEYS[3], 'count') or '0'
 local sessions = redis.call('ZCOUNT', KEYS[4], digits(now), '+inf')
-return {state, digits(left), why, trips, refusals, tostring(sessions), tostring(redis.call('EXISTS', KEYS[5])), digits(now), unpack(redis.call('HGETALL', KEYS[2]))}
+return {state, digits(left), why, trips, until_ms and found[7] or '0', refusals, tostring(sessions),
+  tostring(redis.call('EXISTS', KEYS[5])), digits(now), unpack(redis.call('HGETALL', KEYS[2]))}
