@@ -139,6 +139,23 @@ def test_no_address_and_nothing_of_a_letter_is_shown(shared: House, monitor: Mon
     assert "secret" not in monitor.get(f"/task/{receipt.id}").decode()
 
 
+def test_a_letter_of_a_chunk_that_is_not_sent_is_a_row_of_its_own_as_well(shared: House, monitor: Monitor) -> None:
+    shared.answers |= {"no@apart.example": refused, "grey@apart.example": greylisted(1000)}
+    to = ("ann@apart.example", "no@apart.example", "grey@apart.example")
+    good, failed, deferred = shared.postroom.send_letters(
+        [Letter(each, "hi", settings=shared.postroom.settings) for each in to]
+    )
+    row = monitor.wait_for(failed, "FAILURE")
+    assert (row["name"], row["args"]) == ("postroom.deliver", "(n…@apart.example)")
+    assert row["exception"] == "NotDelivered('failed: 550 5.1.1 No such mailbox here')"
+    assert "451 4.7.1 Greylisted" in monitor.wait_for(deferred, "RETRY")["exception"]
+    assert row["worker"] == of_a_chunk(monitor, [good], "FAILURE")["worker"]
+    assert good.id not in monitor.tasks()
+
+    shared.answers["grey@apart.example"] = taken
+    assert monitor.wait_for(deferred, "SUCCESS")["exception"] is None, "it went alone, and is the same row"
+
+
 def test_a_chunk_is_one_row_that_tells_how_its_letters_fared(shared: House, monitor: Monitor) -> None:
     shared.answers |= {"no@chunk.example": refused, "grey@chunk.example": greylisted(1000)}
 

@@ -39,6 +39,8 @@ class Delivered(msgspec.Struct, frozen=True):
     why: str = ""
     """The reply that decided, or the reason."""
     next_in_ms: int = 0
+    is_first: bool = True
+    """False when it had been claimed before: a monitor may show it as one that waits."""
     is_ours: bool = True
     """False when the letter was not ours to deliver."""
 
@@ -100,7 +102,10 @@ class Outbox:
                 _unless_refused(claim, partial(self._testify, claim, finish))
             elif finish.state is LetterState.SENT and claim.contents:
                 self._drop_contents(claim)
-            self.delivered[claim.letter_id] = Delivered(claim.letter_id, finish.state, why(finish), finish.wait_ms)
+            is_first = claim.fence == 1
+            self.delivered[claim.letter_id] = Delivered(
+                claim.letter_id, finish.state, why(finish), finish.wait_ms, is_first
+            )
         return entered
 
     def _record_alone(

@@ -21,6 +21,7 @@ from postroom.letter_id import check_id
 from postroom.states import LetterState
 from postroom_worker.acceptance import accept_letter
 from postroom_worker.app import app
+from postroom_worker.chunk_rows import tell_of_delayed
 from postroom_worker.office import office
 from postroom_worker.outbox import Delivered
 from postroom_worker.row import Row
@@ -37,8 +38,8 @@ class NotDelivered(PostroomError):
     """The letter, or a part of its recipients, was refused or given up: the reply that decided."""
 
 
-@app.task(name=DELIVER, throws=(NotDelivered, InvalidLetter), max_retries=None, Request=Row)
-def deliver_letters(letter_ids: list[str]) -> dict[str, Any]:
+@app.task(name=DELIVER, bind=True, throws=(NotDelivered, InvalidLetter), max_retries=None, Request=Row)
+def deliver_letters(self: Task[..., dict[str, Any]], letter_ids: list[str]) -> dict[str, Any]:
     """Deliver letters by their ids. The task's state is the outcome of one alone, and the worst outcome of several."""
     delivered, left = take_turn(office(), [check_id(each, "letter_ids") for each in letter_ids])
     if left:
@@ -47,6 +48,8 @@ def deliver_letters(letter_ids: list[str]) -> dict[str, Any]:
     own = [each for each in delivered if each.is_ours]
     if not own:
         raise Ignore
+    if self.request.id != letter_ids[0]:
+        tell_of_delayed(app, str(self.request.hostname), office().ledger, own)
     return _shown(own[0]) if len(letter_ids) == 1 else _shown_together(own, len(left))
 
 
