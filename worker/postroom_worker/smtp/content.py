@@ -30,7 +30,8 @@ def stuffed(chunks: Iterable[bytes]) -> Iterator[bytes]:
     for chunk in chunks:
         if not chunk:
             continue
-        body = chunk.replace(b"\r\n.", b"\r\n..")
+        # Looking for one octet is forty times as fast as for three; base64 has no dot.
+        body = chunk.replace(b"\r\n.", b"\r\n..") if b"." in chunk else chunk
         if (before == b"\r\n" and chunk[:1] == b".") or (before[-1:] == b"\r" and chunk[:2] == b"\n."):
             cut = body.index(b".")
             body = body[:cut] + b"." + body[cut:]
