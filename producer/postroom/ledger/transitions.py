@@ -363,7 +363,7 @@ class Ledger:
             )
         return answer.decode()
 
-    def release_due(self, limit: int, early_ms: int = 0) -> list[Bell]:
+    def release_due(self, limit: int, early_ms: int = 0, *, take_over: bool = True) -> list[Bell]:
         """Move what is due to the queue, from all states that wait; at most so many of each state and partition.
 
         Two round trips to find what is due, and one for each state that has some.
@@ -371,13 +371,15 @@ class Ledger:
         Args:
             limit: letters of each state and partition.
             early_ms: how much before its time a queued letter is rung for again: the queue was seen to be empty.
+            take_over: False to leave claims that ran out to their workers.
 
         Returns:
             the bells to ring. A letter whose bell is then lost is due again after ``bell_ms``.
         """
         bells = []
+        states = [each for each in _WAITING if take_over or each is not LetterState.SENDING]
         with available():
-            for state, ids in self._due(_WAITING, limit, early_ms).items():
+            for state, ids in self._due(states, limit, early_ms).items():
                 early = early_ms if state is LetterState.QUEUED else 0
                 times = self.times
                 calls = [
