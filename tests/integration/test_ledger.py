@@ -589,8 +589,8 @@ CALLS = {
     "drop": (["contents", "letters"], ["L1"]),
 }
 STATE_BEFORE = {"claim": "queued", "operate": "failed", "testify": "held", "forget": "failed"}
-DELETES = {("forget", "history"), ("drop", "contents"), ("keep", "contents")}
-"""Keys that a script does not read: it removes them, or asks only whether they are there."""
+DELETES = {("forget", "history"), ("drop", "contents")}
+"""Keys that a script does not read: it removes them."""
 
 
 @pytest.mark.parametrize(

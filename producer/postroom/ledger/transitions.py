@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from redis.exceptions import ResponseError
 
 from postroom import clock
 from postroom.errors import LedgerUnavailable
@@ -23,7 +22,7 @@ from postroom.ledger.layout import Layout
 from postroom.ledger.record import Claim, Recipient, decode_recipients, encode_recipients, text
 from postroom.ledger.relays import Relays
 from postroom.ledger.room import Room
-from postroom.ledger.scripts import Call, Scripts, is_wrong_type
+from postroom.ledger.scripts import Call, Scripts
 from postroom.reply import printable
 from postroom.states import FINAL, LetterState
 
@@ -524,12 +523,8 @@ class Ledger:
 
     def _answers(self, pipeline: Any, keys: Sequence[str]) -> list[Any]:
         """What a pipeline answers; when a key of it has the wrong type, it is put aside before that is raised."""
-        try:
+        with self.scripts.mending(keys):
             answers: list[Any] = pipeline.execute()
-        except ResponseError as error:
-            if is_wrong_type(error):
-                self.scripts.put_aside(keys)
-            raise
         return answers
 
 
