@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from redis.exceptions import ResponseError
 
-from cluster import client
+from cluster import all_keys, client
 from house import desk
 from postroom import LedgerUnavailable, LetterState
 from postroom.bell import Bells
@@ -74,10 +74,10 @@ def test_a_script_of_what_is_shared_writes_nothing_when_one_of_its_keys_is_of_th
         redis.zadd("webhooks:due", {"webhook": 1})
         redis.delete(wrong)
         redis.rpush(wrong, "somebody else's")
-        before = {key: redis.dump(key) for key in redis.keys()}
+        before = {key: redis.dump(key) for key in all_keys(redis)}
         with pytest.raises(ResponseError, match="WRONGTYPE"):
             Scripts(redis).run(Call(verb, keys, arguments))
-        assert {key: redis.dump(key) for key in redis.keys()} == before
+        assert {key: redis.dump(key) for key in all_keys(redis)} == before
 
 
 @pytest.mark.timeout(20)

@@ -41,8 +41,8 @@ class Layout:
         begun = text(self.redis.get(key)) or "0"
         if not begun.isdecimal():
             raise LedgerUnavailable(
-                f"{key} is not a number, so somebody else has written to it: set it to the number of partitions that the "
-                "ledger was begun with, and delete it when that was one",
+                f"{key} is not a number, so somebody else has written to it: set it to the number of partitions that "
+                "the ledger was begun with, and delete it when that was one",
                 is_alert=True,
             )
         return int(begun)
