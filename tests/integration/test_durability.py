@@ -127,7 +127,10 @@ def fill(redis: Redis) -> None:
 
 def test_a_redis_that_is_full_to_the_last_octet_takes_what_became_of_every_letter(tmp_path: Path) -> None:
     """By letters at first, for nobody keeps them out; then by others, before each outcome."""
-    script = {"rcpt": [say("451 4.7.1 greylisted"), say("550 5.1.1 nobody"), say("250 ok")], "content": say("250 taken")}
+    script = {
+        "rcpt": [say("451 4.7.1 greylisted"), say("550 5.1.1 nobody"), say("250 ok")],
+        "content": say("250 taken"),
+    }
     with (
         server(tmp_path, "--maxmemory", "7mb", "--appendonly", "no") as small,
         scripted_relay(script) as relay,

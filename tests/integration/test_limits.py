@@ -196,6 +196,21 @@ def test_a_session_serves_so_many_letters(redis_url: str, tmp_path: Path) -> Non
         assert [each.commands.count("DATA") for each in relay.sessions] == [2, 2, 1]
 
 
+def test_a_session_serves_so_many_letters_to_a_domain(redis_url: str, tmp_path: Path) -> None:
+    domains = '[relays.default.domains."example.net"]\nletters_per_connection = 2\n'
+    with limited(redis_url, tmp_path, "letters_per_connection = 4", domains=domains, POSTROOM_SESSIONS="1") as (
+        here,
+        relay,
+    ):
+        to = [f"{name}@example.{at}" for name, at in zip("abcdefg", ("net", "com", "net", *["com"] * 4), strict=True)]
+        deliver_all(here, [here.accept(each) for each in to])
+        for each in ("h@example.net", "i@example.net", "j@example.net"):
+            assert here.deliver(here.accept(each)).state is LetterState.SENT
+        here.office.pool.close()
+        served = [[each.recipients[0][0] for each in relay.taken if each.session == number] for number in range(4)]
+        assert ["".join(each) for each in served] == ["abc", "defg", "hi", "j"]
+
+
 def test_a_recipient_domain_has_sessions_of_its_own(redis_url: str, tmp_path: Path) -> None:
     domains = '[relays.default.domains."example.net"]\nconnections = 1\n'
     with limited(redis_url, tmp_path, "letters_per_connection = 100", domains=domains) as (here, _):
