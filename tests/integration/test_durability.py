@@ -14,7 +14,7 @@ from redis.exceptions import OutOfMemoryError
 from house import Desk, desk
 from postroom import LedgerUnavailable, Letter, LetterState, Postroom, Receipt
 from postroom.ledger import views
-from postroom_worker.dev.scripted_relay import say, scripted_relay
+from postroom_worker.dev.scripted_relay import Script, say, scripted_relay
 from postroom_worker.dev.server import Server, server
 
 SYNCED = {"POSTROOM_DURABILITY": "synced"}
@@ -127,7 +127,7 @@ def fill(redis: Redis) -> None:
 
 def test_a_redis_that_is_full_to_the_last_octet_takes_what_became_of_every_letter(tmp_path: Path) -> None:
     """By letters at first, for nobody keeps them out; then by others, before each outcome."""
-    script = {
+    script: Script = {
         "rcpt": [say("451 4.7.1 greylisted"), say("550 5.1.1 nobody"), say("250 ok")],
         "content": say("250 taken"),
     }
@@ -138,9 +138,13 @@ def test_a_redis_that_is_full_to_the_last_octet_takes_what_became_of_every_lette
         Redis.from_url(small.url) as redis,
     ):
         receipts: list[Receipt] = []
-        with pytest.raises(LedgerUnavailable, match="Redis is full"):
+
+        def accept_for_ever() -> None:
             while True:
                 receipts.append(here.accept("ann@example.com", "x" * 60_000))
+
+        with pytest.raises(LedgerUnavailable, match="Redis is full"):
+            accept_for_ever()
         assert len(receipts) > 20
         states = []
         for receipt in receipts[:4]:

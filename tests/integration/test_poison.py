@@ -7,6 +7,7 @@ import os
 import signal
 from base64 import b64decode
 from collections.abc import Callable
+from typing import cast
 
 from house import Desk, NewHouse, desk
 from postroom import Letter, LetterState
@@ -23,8 +24,8 @@ OTHERS = [f"other-{number}@example.com" for number in range(30)]
 
 def tasks(here: Desk) -> list[list[str]]:
     """Take the tasks of bulk from the queue: the ids in each."""
-    queue, found = here.ledger.redis, []
-    while message := queue.rpop(BULK_QUEUE):
+    found = []
+    while message := cast("bytes | None", here.ledger.redis.rpop(BULK_QUEUE)):
         [ids], _, _ = json.loads(b64decode(json.loads(message)["body"]))
         found.append(ids)
     return found
