@@ -195,8 +195,9 @@ class Lane:
             return NO_WAIT
         domains = sorted({domain_of(each) for each in parcel.left})
         self._member = member = self._office.pool.member(session) if session else ""
+        served = session.letters_to if session else ()
         try:
-            waits = until_recorded(lambda: self._office.places.enter(self._relay, member, domains))
+            waits = until_recorded(lambda: self._office.places.enter(self._relay, member, domains, served))
         except LedgerUnavailable as error:
             return Wait(FAULT_WAIT_MS, f"a fault of ours ({error})")
         return next(iter(waits.values()), NO_WAIT)
