@@ -57,6 +57,8 @@ OF_EVERYBODY = [
     "postroom:{counts}",
     "postroom:{0}:webhooks",
     "postroom:{0}:webhooks:due",
+    "postroom:{0}:webhooks:1",
+    "postroom:{0}:webhooks:1:due",
     "postroom:{0}:events",
 ]
 
@@ -92,8 +94,8 @@ def test_workers_go_on_when_a_key_of_all_letters_was_overwritten(key: str, empty
             done = []
             for each in (
                 lambda: audit.begin(ledger, entry),
-                lambda: webhooks.keep(ledger, 0, [WEBHOOK], []),
-                lambda: webhooks.take(ledger, 1000, 10),
+                lambda: [webhooks.keep(ledger, 0, [WEBHOOK], [], place) for place in range(2)],
+                lambda: [webhooks.take(ledger, 1000, 10, place) for place in range(2)],
                 lambda: webhooks.begin(ledger),
                 lambda: counts.add(ledger, "nonce", {("letters",): 1}),
             ):

@@ -118,7 +118,12 @@ def test_keys_of_letters_do_not_meet_and_those_of_a_partition_share_a_slot(ids: 
     for each in ids:
         partition = keys.partition(each)
         beside = [keys.index(state, partition) for state in LetterState]
-        beside += [keys.events(partition), keys.webhooks(partition), keys.webhooks_due(partition)]
+        webhooks = [keys.webhooks(partition, place) for place in range(3)]
+        due = [keys.webhooks_due(partition, place) for place in range(3)]
+        assert {*map(Keys.type_of, webhooks)} == {"hash"}
+        assert {*map(Keys.type_of, due)} == {"zset"}
+        beside += [keys.events(partition), *webhooks, *due]
+        assert len(set(beside)) == len(beside)
         assert not set(beside) & set(own)
         assert len({key_slot(key.encode()) for key in (*beside, keys.letter(each), keys.history(each))}) == 1
         assert Keys.beside(keys.history(each)) == [keys.history(each), keys.events(partition)]

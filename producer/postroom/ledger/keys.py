@@ -10,7 +10,7 @@ from zlib import crc32
 
 from postroom.states import LetterState
 
-_NAMED = re.compile(r"(postroom:(?:\{[^}]*\}:)?)(webhooks:due|[a-z]+)(?::.*)?", re.DOTALL)
+_NAMED = re.compile(r"(postroom:(?:\{[^}]*\}:)?)([a-z]+)(?::.*)?", re.DOTALL)
 _CONTENTS = re.compile(r"postroom:\{contents-[0-9a-f]{4}\}:[0-9a-f]{64}(:letters)?")
 _TYPES: Mapping[str, str] = MappingProxyType(
     {
@@ -27,7 +27,6 @@ _TYPES: Mapping[str, str] = MappingProxyType(
         "sessions": "zset",
         "trace": "stream",
         "webhooks": "hash",
-        "webhooks:due": "zset",
         "workers": "zset",
         "relays": "zset",
         "suspensions": "hash",
@@ -153,6 +152,8 @@ class Keys:
         if contents := _CONTENTS.fullmatch(key):
             return "zset" if contents[1] else "string"
         found = _NAMED.fullmatch(key)
+        if found and found[2] == "webhooks" and key.endswith(":due"):
+            return "zset"
         return _TYPES.get(found[2]) if found else None
 
     @staticmethod
