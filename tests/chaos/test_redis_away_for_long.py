@@ -21,7 +21,7 @@ from postroom_worker.dev.server import server, wait_until
 from postroom_worker.patience import Patience
 from postroom_worker.timer import tick
 
-AWAY_S = 60.0 if "CHAOS_LETTERS" in os.environ else 4.0
+AWAY_S = 60.0 if "CHAOS_LETTERS" in os.environ else 2.5
 LEASE_S = 15.0
 TOLD_WITHIN_S = 10.0
 SENDING = Keys().index(LetterState.SENDING, 0)

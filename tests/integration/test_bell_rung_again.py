@@ -1,23 +1,17 @@
-"""A broker that cuts connections, is away for a while, or says no: the next bell is rung all the same, and once."""
+"""A Redis that cuts the broker's connections, or is away for a while: the next bell is rung all the same, and once."""
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
 from redis import Redis
 
-from brokers import RabbitMQ
-from house import house
-from postroom import LetterState, clock
+from postroom import clock
 from postroom.bell import AWAY, Bells
 from postroom.broker import QUEUE
 from postroom.ledger import Bell
-from postroom_worker.dev.server import server, wait_until
+from postroom_worker.dev.server import server
 
 BELL = Bell("some-id", QUEUE, "a***@example.com")
 
@@ -48,60 +42,3 @@ def test_a_redis_that_was_away_is_rung_at_as_soon_as_it_is_back(tmp_path: Path) 
         broker.restart()
         bells.ring(BELL)
         assert bells.waiting()[QUEUE] == redis.llen(QUEUE) == 2
-
-
-def is_refused(bells: Bells) -> bool:
-    """Ring; True when it was in vain."""
-    try:
-        bells.ring(BELL)
-    except AWAY:
-        return True
-    return False
-
-
-def is_taken(bells: Bells) -> bool:
-    """Ring; True when it was not in vain."""
-    return not is_refused(bells)
-
-
-def test_a_bell_that_rabbitmq_nacks_is_rung_once_more(
-    rabbitmq_server: RabbitMQ, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    broker = rabbitmq_server.broker()
-    bells = Bells(broker.url, 5)
-    bells.ring(BELL)
-    broker.refuse()
-    wait_until(partial(is_refused, bells), "the queue is full")
-    rung = bells.waiting()[QUEUE]
-
-    def mend(_s: float) -> None:
-        broker.take_again()
-        with monkeypatch.context() as unpatched:
-            unpatched.setattr(clock, "pause", time.sleep)
-            wait_until(partial(is_taken, Bells(broker.url, 5)), "the queue takes bells")
-            taken.append(bells.waiting()[QUEUE])
-
-    taken: list[int] = []
-    with monkeypatch.context() as patch:
-        patch.setattr(clock, "pause", mend)
-        bells.ring(BELL)
-    assert taken[0] > rung, "others were rung meanwhile"
-    assert bells.waiting()[QUEUE] == taken[0] + 1
-    broker.end()
-
-
-def test_letters_whose_bells_rabbitmq_nacks_are_accepted_and_rung_for_later(
-    rabbitmq_server: RabbitMQ, empty_redis: Callable[[], str], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    broker = rabbitmq_server.broker()
-    with house(tmp_path, empty_redis(), broker, POSTROOM_BELL_S="30") as here:
-        here.postroom.send_letter("before@example.com", "hi")
-        broker.refuse()
-        wait_until(partial(is_refused, here.postroom.bells), "the queue is full")
-        with caplog.at_level(logging.WARNING):
-            receipt = here.postroom.send_letter("ann@example.com", "hi")
-        assert f"letter {receipt.id}: accepted, but the broker is away" in caplog.text
-        assert receipt.status().state is LetterState.QUEUED
-        broker.take_again()
-        here.worker()
-        assert receipt.wait().state is LetterState.SENT
