@@ -90,7 +90,8 @@ def letter_json_page() -> str:
             "set) `from` are needed; `message` and `html` may be plain strings. Give an `id`, or an `idempotency_key`, "
             "and publishing twice sends once. Each letter names the oldest schema that it can be read by: 1, or 2 for "
             "one of a [mail-merge](mail-merge.md) in the ledger, whose `template` is stored there; a worker leaves "
-            "what is newer than itself to others. `to_json()` writes the long form:\n",
+            "what is newer than itself to others. Of a key that is there twice the last one counts. `to_json()` "
+            "writes the long form:\n",
             f"```json\n{json.dumps(json.loads(example.to_json()), indent=2)}\n```\n\nThe short form:\n",
             f"```json\n{_SHORT}\n```\n\n## Schema\n",
             f"```json\n{schema}\n```\n",

@@ -109,6 +109,15 @@ class OverRabbitMQ:
         with Connection(self.url) as connection:
             yield [queue.bind(connection.default_channel) for queue in celery_settings(self.url, 5)["task_queues"]]
 
+    def refuse(self) -> None:
+        """Have the queues take nothing any more: what is put on one is nacked."""
+        definition = {"max-length": 0, "overflow": "reject-publish"}
+        self.server.ask("PUT", f"policies/{self.name}/full", {"pattern": ".*", "definition": definition})
+
+    def take_again(self) -> None:
+        """As before."""
+        self.server.ask("DELETE", f"policies/{self.name}/full")
+
     def drop_connections(self) -> None:
         """Have the server end all connections."""
         for each in self.server.ask("GET", f"vhosts/{self.name}/connections"):
@@ -132,9 +141,11 @@ class RabbitMQ:
         self.ask("PUT", f"vhosts/{found.name}")
         return found
 
-    def ask(self, method: str, path: str) -> Any:
+    def ask(self, method: str, path: str, body: object = None) -> Any:
         """Ask its management interface."""
-        request = Request(f"http://127.0.0.1:{self.api_port}/api/{path}", method=method)
+        data = None if body is None else json.dumps(body).encode()
+        request = Request(f"http://127.0.0.1:{self.api_port}/api/{path}", data, method=method)
+        request.add_header("Content-Type", "application/json")
         request.add_header("Authorization", f"Basic {base64.b64encode(b'guest:guest').decode()}")
         with urlopen(request, timeout=10) as response:
             return json.loads(response.read() or b"null")

@@ -95,7 +95,11 @@ class Settings:
     redis_timeout_s: float = _setting(
         5.0, "Seconds to wait for an answer of Redis; then its connection is dropped, and it is asked again."
     )
-    retry_first_s: float = _setting(60.0, "Seconds until the first retry; each further one waits twice as long.")
+    retry_first_s: float = _setting(
+        60.0,
+        "Seconds until the first retry, or down to half of that, lest letters come back together; each further one "
+        "waits twice as long ([reliability.md](reliability.md#how-often-and-for-how-long)).",
+    )
     retry_max_s: float = _setting(3600.0, "The longest wait between retries, in seconds.")
     give_up_s: float = _setting(172_800.0, "Seconds after which a letter that is still deferred is given up.")
     lease_s: float = _setting(60.0, "Seconds until the claim of a worker that died is taken over.")

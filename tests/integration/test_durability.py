@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from redis.exceptions import OutOfMemoryError
 
 from house import Desk, desk
-from postroom import LedgerUnavailable, Letter, LetterState, Postroom
-from postroom_worker.dev.scripted_relay import scripted_relay
+from postroom import LedgerUnavailable, Letter, LetterState, Postroom, Receipt
+from postroom.ledger import views
+from postroom_worker.dev.scripted_relay import Script, say, scripted_relay
 from postroom_worker.dev.server import Server, server
 
 SYNCED = {"POSTROOM_DURABILITY": "synced"}
@@ -109,6 +111,53 @@ def test_new_letters_are_refused_before_redis_is_full_and_outcomes_are_recorded(
         redis.delete(*redis.keys("somebody else's *"))
         here.ledger.room._asked_s = float("-inf")
         here.accept("ben@example.com")
+
+
+def fill(redis: Redis) -> None:
+    """Fill a Redis until it takes nothing more, be it ever so small."""
+    size = 100_000
+    for number in count():
+        try:
+            redis.set(f"somebody else's {number}", bytes(size))
+        except OutOfMemoryError:
+            if size == 1:
+                return
+            size = max(1, size // 10)
+
+
+def test_a_redis_that_is_full_to_the_last_octet_takes_what_became_of_every_letter(tmp_path: Path) -> None:
+    """By letters at first, for nobody keeps them out; then by others, before each outcome."""
+    script: Script = {
+        "rcpt": [say("451 4.7.1 greylisted"), say("550 5.1.1 nobody"), say("250 ok")],
+        "content": say("250 taken"),
+    }
+    with (
+        server(tmp_path, "--maxmemory", "7mb", "--appendonly", "no") as small,
+        scripted_relay(script) as relay,
+        desk(small.url, relay.url, POSTROOM_MEMORY_PART="1", POSTROOM_RETRY_FIRST_S="60") as here,
+        Redis.from_url(small.url) as redis,
+    ):
+        receipts: list[Receipt] = []
+
+        def accept_for_ever() -> None:
+            while True:
+                receipts.append(here.accept("ann@example.com", "x" * 60_000))
+
+        with pytest.raises(LedgerUnavailable, match="Redis is full"):
+            accept_for_ever()
+        assert len(receipts) > 20
+        states = []
+        for receipt in receipts[:4]:
+            fill(redis)
+            with pytest.raises(LedgerUnavailable, match="Redis is full"):
+                here.accept("ben@example.com")
+            states.append(here.deliver(receipt).state)
+            assert [each["event"] for each in views.account(here.ledger, receipt.id).history] == ["queued", "attempt"]
+        assert states == [LetterState.DEFERRED, LetterState.FAILED, LetterState.SENT, LetterState.SENT]
+        for receipt in receipts[4:]:
+            here.deliver(receipt)
+        assert {each.status().state for each in receipts[4:]} == {LetterState.SENT}
+        assert relay.accepted == {"ann@example.com": len(receipts) - 2}
 
 
 def test_a_redis_without_a_limit_is_never_full(redis_url: str) -> None:

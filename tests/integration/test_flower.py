@@ -156,6 +156,15 @@ def test_a_letter_of_a_chunk_that_is_not_sent_is_a_row_of_its_own_as_well(shared
     assert monitor.wait_for(deferred, "SUCCESS")["exception"] is None, "it went alone, and is the same row"
 
 
+def test_what_a_relay_says_is_text_and_no_part_of_the_page(shared: House, monitor: Monitor) -> None:
+    shared.answers["script@flower.test"] = lambda _: "550 5.1.1 <script>alert(1)</script>"
+    receipt = shared.postroom.send_letter("script@flower.test", "hi")
+    monitor.wait_for(receipt, "FAILURE")
+    page = monitor.get(f"/task/{receipt.id}").decode()
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert(1)" in page
+
+
 def test_a_chunk_is_one_row_that_tells_how_its_letters_fared(shared: House, monitor: Monitor) -> None:
     shared.answers |= {"no@chunk.example": refused, "grey@chunk.example": greylisted(1000)}
 

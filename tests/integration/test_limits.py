@@ -189,11 +189,37 @@ def test_a_chunk_is_shared_among_all_sessions(redis_url: str) -> None:
         assert [each.commands.count("DATA") for each in relay.sessions] == [4, 4, 4, 4]
 
 
+def test_sessions_a_second_that_deliver_to_a_domain(redis_url: str, tmp_path: Path) -> None:
+    domains = '[relays.default.domains."example.net"]\nconnections_per_s = 0.2\n'
+    with limited(redis_url, tmp_path, "letters_per_connection = 3", domains=domains) as (here, relay):
+        receipts = [here.accept(f"{name}@example.net") for name in "abcd"]
+        for receipt in receipts:
+            here.deliver(receipt)
+        assert states(receipts) == [LetterState.SENT] * 3 + [LetterState.DEFERRED], "one session, as many as it serves"
+        assert here.deliver(here.accept(ANN)).state is LetterState.SENT
+        assert len(relay.sessions) == 2
+
+
 def test_a_session_serves_so_many_letters(redis_url: str, tmp_path: Path) -> None:
     with limited(redis_url, tmp_path, "letters_per_connection = 2") as (here, relay):
         deliver_all(here, [here.accept(f"a-{number}@example.com") for number in range(5)])
         here.office.pool.close()
         assert [each.commands.count("DATA") for each in relay.sessions] == [2, 2, 1]
+
+
+def test_a_session_serves_so_many_letters_to_a_domain(redis_url: str, tmp_path: Path) -> None:
+    domains = '[relays.default.domains."example.net"]\nletters_per_connection = 2\n'
+    with limited(redis_url, tmp_path, "letters_per_connection = 4", domains=domains, POSTROOM_SESSIONS="1") as (
+        here,
+        relay,
+    ):
+        to = [f"{name}@example.{at}" for name, at in zip("abcdefg", ("net", "com", "net", *["com"] * 4), strict=True)]
+        deliver_all(here, [here.accept(each) for each in to])
+        for each in ("h@example.net", "i@example.net", "j@example.net"):
+            assert here.deliver(here.accept(each)).state is LetterState.SENT
+        here.office.pool.close()
+        served = [[each.recipients[0][0] for each in relay.taken if each.session == number] for number in range(4)]
+        assert ["".join(each) for each in served] == ["abc", "defg", "hi", "j"]
 
 
 def test_a_recipient_domain_has_sessions_of_its_own(redis_url: str, tmp_path: Path) -> None:

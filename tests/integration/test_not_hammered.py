@@ -53,13 +53,25 @@ def test_a_relay_that_greets_us_and_then_ends_every_session_is_left_alone(end: s
 
 
 @pytest.mark.parametrize(
-    ("step", "reply"), [("connect", "554 5.7.1 no service"), ("mail", "421 4.7.0 slow down"), ("rcpt", "421 4.3.2 bye")]
+    ("step", "reply"),
+    [
+        ("connect", "554 5.7.1 no service"),
+        ("connect", "421 4.3.2 bye"),
+        ("mail", "421 4.7.0 slow down"),
+        ("rcpt", "421 4.3.2 bye"),
+    ],
 )
 def test_a_relay_that_serves_nobody_hears_of_us_once_in_each_pause(step: str, reply: str, redis_url: str) -> None:
     with scripted_relay({step: both(say(reply), close)}) as relay, desk(redis_url, relay.url, **WAITS) as here:
         busily(here)
         assert 2 <= len(relay.sessions) <= TIMES
         assert relay.taken == []
+
+
+def test_a_relay_that_is_down_is_tried_once_in_each_pause(redis_url: str) -> None:
+    with desk(redis_url, "smtp://127.0.0.1:1", **WAITS) as here:
+        busily(here)
+        assert 2 <= here.standing().trips <= TIMES
 
 
 @pytest.mark.parametrize(

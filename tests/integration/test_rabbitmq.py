@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -20,8 +23,9 @@ from kombu import Connection, Queue
 from brokers import OverRabbitMQ, RabbitMQ
 from house import House, NewHouse, house
 from postroom import Letter, LetterState, Receipt, clock
-from postroom.bell import ACCEPT, DELIVER, publisher
+from postroom.bell import ACCEPT, AWAY, DELIVER, Bells, publisher
 from postroom.broker import BULK_QUEUE, QUEUE
+from postroom.ledger import Bell
 from postroom.ledger.views import listing, status
 from postroom.letter_json import SCHEMA
 from postroom_worker.dev.capture import greylisted
@@ -247,3 +251,63 @@ def test_the_worker_survives_garbage_and_delivers_what_comes_behind(new_house: N
         assert receipt.wait().state is LetterState.SENT, name
     assert worker.process.poll() is None
     wait_until(lambda: here.bells_waiting() == 0, "nothing of it is left to come again")
+
+
+BELL = Bell("some-id", QUEUE, "a***@example.com")
+
+
+def is_refused(bells: Bells) -> bool:
+    """Ring; True when it was in vain."""
+    try:
+        bells.ring(BELL)
+    except AWAY:
+        return True
+    return False
+
+
+def is_taken(bells: Bells) -> bool:
+    """Ring; True when it was not in vain."""
+    return not is_refused(bells)
+
+
+def test_a_bell_that_rabbitmq_nacks_is_rung_once_more(
+    rabbitmq_server: RabbitMQ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = rabbitmq_server.broker()
+    bells = Bells(broker.url, 5)
+    bells.ring(BELL)
+    broker.refuse()
+    wait_until(partial(is_refused, bells), "the queue is full")
+    rung = bells.waiting()[QUEUE]
+
+    def mend(_s: float) -> None:
+        broker.take_again()
+        with monkeypatch.context() as unpatched:
+            unpatched.setattr(clock, "pause", time.sleep)
+            wait_until(partial(is_taken, Bells(broker.url, 5)), "the queue takes bells")
+            taken.append(bells.waiting()[QUEUE])
+
+    taken: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(clock, "pause", mend)
+        bells.ring(BELL)
+    assert taken[0] > rung, "others were rung meanwhile"
+    assert bells.waiting()[QUEUE] == taken[0] + 1
+    broker.end()
+
+
+def test_letters_whose_bells_rabbitmq_nacks_are_accepted_and_rung_for_later(
+    rabbitmq_server: RabbitMQ, empty_redis: Callable[[], str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = rabbitmq_server.broker()
+    with house(tmp_path, empty_redis(), broker, POSTROOM_BELL_S="30") as here:
+        here.postroom.send_letter("before@example.com", "hi")
+        broker.refuse()
+        wait_until(partial(is_refused, here.postroom.bells), "the queue is full")
+        with caplog.at_level(logging.WARNING):
+            receipt = here.postroom.send_letter("ann@example.com", "hi")
+        assert f"letter {receipt.id}: accepted, but the broker is away" in caplog.text
+        assert receipt.status().state is LetterState.QUEUED
+        broker.take_again()
+        here.worker()
+        assert receipt.wait().state is LetterState.SENT

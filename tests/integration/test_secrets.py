@@ -58,6 +58,22 @@ def test_no_log_tells_what_a_letter_says_or_whom_it_is_for(
     assert not re.search("geheim: ", history), "the account repeats the relay's words, never the letter's"
 
 
+FORGED = "ERROR letter sent to nobody"
+
+
+@pytest.mark.parametrize("between", ["\r", "\x0b", "\x0c", "\x1b[2J", "\x85", "\u2028", "\u202e"], ids=ascii)
+@pytest.mark.parametrize("reply", ["554 5.7.1 no", "421 4.3.2 no", "550 5.1.1 no"])
+def test_no_reply_begins_a_line_of_its_own_in_a_log(
+    reply: str, between: str, redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    said = say(f"{reply}{between}{FORGED}")
+    with scripted_relay({"mail": said}) as relay, desk(redis_url, relay.url, POSTROOM_REFUSALS_MAX="1") as here:
+        reason = here.deliver(here.accept("ann@example.com")).recipients["ann@example.com"].reply
+    told = [*(each.getMessage() for each in caplog.records), reason]
+    assert any(FORGED in each for each in told)
+    assert all(each.isprintable() for each in told)
+
+
 def test_a_fault_of_ours_tells_nothing_either(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     with scripted_relay() as relay, desk(redis_url, relay.url) as here:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from postroom import Settings
@@ -40,3 +43,16 @@ def test_letters_and_relays_wait_as_the_settings_say() -> None:
     settings = Settings(retry_first_s=1, retry_max_s=2, pause_first_s=3, pause_max_s=4)
     assert Backoff.of_letters(settings) == Backoff(1, 2)
     assert Backoff.of_relays(settings) == Backoff(3, 4)
+
+
+def test_the_waits_that_the_docs_name_for_it_are_those_of_rfc_5321() -> None:
+    """At least 30 minutes between attempts, at least twice in the first hours, at least four days (§4.5.4.1)."""
+    page = (Path(__file__).parents[2] / "docs" / "reliability.md").read_text("utf-8")
+    named = dict(re.findall(r"^ +(POSTROOM_[A-Z_]+)=(\d+)$", page, re.MULTILINE))
+    settings = Settings.from_environment(named)
+    waits_s = [
+        Backoff.of_letters(settings).wait_ms(attempt, part) / 1000 for attempt in range(1, 40) for part in (0, 1)
+    ]
+    assert min(waits_s) >= 30 * 60
+    assert max(waits_s) <= 3 * 3600
+    assert 4 * 86_400 <= settings.give_up_s <= 5 * 86_400

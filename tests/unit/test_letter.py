@@ -630,6 +630,11 @@ def test_json_gives_every_keyword_back() -> None:
     assert json.loads(made.to_json())["envelope_from"] == ""
 
 
+def test_of_a_key_that_is_there_twice_the_last_one_counts() -> None:
+    text = '{"schema": 1, "to": "ann@example.com", "message": "hi", "to": "ben@example.com"}'
+    assert Letter.from_json(text, SETTINGS).envelope.recipients == ("ben@example.com",)
+
+
 def test_large_contents_stay_outside_and_come_back() -> None:
     big = PDF * 100
     made = letter(attachments=[("big.bin", big), ("small.txt", b"s")])

@@ -23,6 +23,7 @@ from postroom_worker.signing import signed
 from postroom_worker.smtp.content import together
 from postroom_worker.smtp.flight import LETTERS, transmit
 from postroom_worker.smtp.pool import NoPlace
+from postroom_worker.smtp.session import Session
 from postroom_worker.smtp.submission import Answers, Submission
 from postroom_worker.smtp.wire import SessionFailed
 from postroom_worker.stopping import is_stopping
@@ -120,7 +121,7 @@ class Lane:
         try:
             with self._office.pool.session(self._relay, fresh=is_fresh) as session:
                 served = session.letters
-                submissions = self._submissions(self._office.pool.member(session))
+                submissions = self._submissions(session)
                 most = self._office.pool.letters_left(session)
                 for submission, answers in transmit(session, submissions, self._enter, most, self._at_once):
                     parcel = self._under_way[submission]
@@ -146,7 +147,7 @@ class Lane:
 
     def _run_program(self) -> None:
         """Send what is admitted, and more, by runs of the program."""
-        for submission in self._submissions(""):
+        for submission in self._submissions():
             answers = program.submit(
                 self._relay,
                 submission,
@@ -155,11 +156,11 @@ class Lane:
             )
             self._answered(submission, answers)
 
-    def _submissions(self, member: str) -> Iterator[Submission]:
+    def _submissions(self, session: Session | None = None) -> Iterator[Submission]:
         """Yield what goes through the session, composed; a letter of ours that cannot be composed waits."""
-        while (parcel := self._take()) is not None:
+        while self._may_serve(session) and (parcel := self._take()) is not None:
             wait = self._office.orders.hold_back(parcel)
-            wait = wait if wait.ms else self._no_entry(parcel, member)
+            wait = wait if wait.ms else self._no_entry(parcel, session)
             if wait.ms:
                 self._wait(parcel, wait)
                 continue
@@ -172,8 +173,13 @@ class Lane:
                 self._wait(parcel, Wait(FAULT_WAIT_MS, f"it could not be composed: {type(error).__name__}"))
                 continue
             self._under_way[submission] = parcel
+            if session and self._relay.domains:
+                session.letters_to.update({domain_of(each) for each in parcel.left})
             parcel.submitted_s = parcel.submitted_s or clock.steady_s()
             yield submission
+
+    def _may_serve(self, session: Session | None) -> bool:
+        return session is None or self._office.pool.letters_left(session) > 0
 
     def _composed(self, parcel: Parcel) -> Sequence[bytes]:
         def read(stored: Stored) -> bytes:
@@ -183,14 +189,15 @@ class Lane:
         told = self._office.redirect.fields(parcel.left)
         return together([*told, *signed(parcel.letter.octets(read), self._office.keys)])
 
-    def _no_entry(self, parcel: Parcel, member: str) -> Wait:
+    def _no_entry(self, parcel: Parcel, session: Session | None) -> Wait:
         """Take a place at each recipient domain that has limits of its own; or say what to wait for."""
         if not self._relay.domains:
             return NO_WAIT
         domains = sorted({domain_of(each) for each in parcel.left})
-        self._member = member
+        self._member = member = self._office.pool.member(session) if session else ""
+        served = session.letters_to if session else ()
         try:
-            waits = until_recorded(lambda: self._office.places.enter(self._relay, member, domains))
+            waits = until_recorded(lambda: self._office.places.enter(self._relay, member, domains, served))
         except LedgerUnavailable as error:
             return Wait(FAULT_WAIT_MS, f"a fault of ours ({error})")
         return next(iter(waits.values()), NO_WAIT)

@@ -91,8 +91,9 @@ class Leases:
                 flushes = list(self._flushes)
             try:
                 if clock.steady_s() - renewed_s >= self._every_s:
-                    renewed_s = clock.steady_s()
+                    at_s = clock.steady_s()
                     self._renew(self.in_hand())
+                    renewed_s = at_s  # while Redis is away, it is asked again each second
                     self._keep()
                 self._housekeeping()
                 for flush in flushes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from threading import Lock
 
@@ -56,13 +56,16 @@ class Places:
         self._held: set[tuple[str, str]] = set()
         os.register_at_fork(after_in_child=self._forget)
 
-    def enter(self, relay: Relay, member: str, domains: Sequence[str] = ("",)) -> dict[str, Wait]:
+    def enter(
+        self, relay: Relay, member: str, domains: Sequence[str] = ("",), served: Collection[str] = ()
+    ) -> dict[str, Wait]:
         """Take a place among the relay's sessions; or among those of them that deliver to recipient domains.
 
         Args:
             relay: which.
             member: the session's own name: a place that it has already is not taken again.
             domains: where it is going to deliver to; the empty one stands for the relay as a whole.
+            served: those it has delivered to before: for them it is no new session.
 
         Returns:
             those that it has to wait for.
@@ -73,7 +76,7 @@ class Places:
         demands = {}
         for domain in domains:
             if (place := self._place(relay, domain, member)) not in self._held and (
-                wanted := self._session_demands(relay, domain, place[0])
+                wanted := self._session_demands(relay, domain, place[0], is_new=domain not in served)
             ):
                 demands[domain] = wanted
         waits = self._admit(relay, list(demands.values()), member, [False] * len(demands))
@@ -155,12 +158,12 @@ class Places:
     def _place(self, relay: Relay, domain: str, member: str) -> tuple[str, str]:
         return self._ledger.keys.relay_sessions(relay.name, domain), member
 
-    def _session_demands(self, relay: Relay, domain: str, place: str) -> list[Demand]:
+    def _session_demands(self, relay: Relay, domain: str, place: str, *, is_new: bool) -> list[Demand]:
         limits = relay.limits_for(domain) if domain else relay.limits
         demands = []
         if limits.connections or not domain:
             demands.append(Demand(place, "places", limits.connections or _NO_LIMIT, _PLACE_WAIT_MS))
-        if limits.connections_per_s:
+        if limits.connections_per_s and is_new:
             bucket = self._ledger.keys.relay_connections(relay.name, domain)
             demands.append(Demand(bucket, "rate", limits.connections_per_s, _TOKEN_KEPT_MS))
         return demands

@@ -22,11 +22,12 @@ from postroom_worker.office import Office
 log = logging.getLogger("postroom")
 T = TypeVar("T")
 
-_WAIT_MAX_S = 5.0
+_WAIT_MAX_S = 1.0
+"""How long Redis may be back, at most, before it is told: well below what `Patience` lasts."""
 _TOGETHER_S = 0.1
 """How long an outcome waits for others to be recorded with, if letters follow each other; `Leases` sees to the rest."""
 _LOOKS = 10
-_FAULTS_MAX = 10
+_FAULTS_MAX = 22
 """How often one thing is tried that Redis answers with an error of its own: for some twenty seconds."""
 
 

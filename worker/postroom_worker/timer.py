@@ -20,6 +20,7 @@ from postroom.ledger.workers import sign_in, sign_out
 from postroom.settings import Settings, process_settings
 from postroom.states import LetterState
 from postroom.version import __version__
+from postroom_worker.patience import Patience
 from postroom_worker.relay_file import read_relays
 
 log = logging.getLogger("postroom")
@@ -49,7 +50,8 @@ class Timer(bootsteps.StartStopStep):
         ledger, bells = open_ledger(settings), Bells.of(settings)
         early_ms = ledger.times.bell_ms - ledger.times.bell_ms // _LOST_BELL_PART
         relays = [each.name for each in read_relays(settings)]
-        arguments = (ledger, bells, early_ms, longest_waits_ms(settings), parent.hostname, relays)
+        patience = Patience.of(settings)
+        arguments = (ledger, bells, early_ms, longest_waits_ms(settings), parent.hostname, relays, patience)
         self._entry = parent.timer.call_repeatedly(settings.timer_s, tick, arguments)
 
     def stop(self, parent: Any) -> None:
@@ -82,6 +84,7 @@ def tick(
     longest_ms: Mapping[LetterState, int],
     name: str,
     relays: Sequence[str] = (),
+    patience: Patience | None = None,
 ) -> None:
     """Look once. Never raises: what cannot be done now is done at the next look, by this worker or another.
 
@@ -93,16 +96,20 @@ def tick(
         longest_ms: what `longest_waits_ms` gives.
         name: this worker's.
         relays: the names of its relays.
+        patience: what this worker has with claims that ran out; by default none.
     """
+    patience = patience or Patience()
     try:
         sign_in(ledger, name, __version__, relays)
+        take_over = patience.is_over()
         is_idle = bells.are_all_rung()
-        _ring(ledger, bells, ledger.release_due(_RELEASED_AT_ONCE, early_ms if is_idle else 0))
+        _ring(ledger, bells, ledger.release_due(_RELEASED_AT_ONCE, early_ms if is_idle else 0, take_over=take_over))
         ledger.forget_due(_FORGOTTEN_AT_ONCE)
         drop_orphans(ledger, _FORGOTTEN_AT_ONCE)
         if shortened := shorten_waits(ledger, longest_ms, _RELEASED_AT_ONCE):
             log.warning("the clock of Redis went back: %d letters that it made wait longer wait from now on", shortened)
     except LedgerUnavailable as error:
+        patience.begin_anew()
         log.log(logging.ERROR if error.is_alert else logging.WARNING, "the schedule waits: %s", error)
     except AWAY as error:
         log.warning("the schedule waits: the broker is away (%s)", error)

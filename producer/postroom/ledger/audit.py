@@ -96,7 +96,7 @@ def _add(ledger: Ledger, what: Entry | End) -> None:
     # A member that is added again, since the answer was lost, is there once.
     member = msgspec.json.encode(what)
     at_ms = ledger.now_ms()
-    with available():
+    with available(), ledger.scripts.mending([Keys.audit()]):
         pipeline = ledger.redis.pipeline(transaction=False)
         pipeline.zadd(Keys.audit(), {member: at_ms})
         pipeline.zremrangebyrank(Keys.audit(), 0, -KEPT - 1)

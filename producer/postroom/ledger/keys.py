@@ -10,7 +10,8 @@ from zlib import crc32
 
 from postroom.states import LetterState
 
-_NAMED = re.compile(r"(postroom:(?:\{[^}]*\}:)?)([a-z]+)(?::.*)?")
+_NAMED = re.compile(r"(postroom:(?:\{[^}]*\}:)?)([a-z]+)(?::.*)?", re.DOTALL)
+_CONTENTS = re.compile(r"postroom:\{contents-[0-9a-f]{4}\}:[0-9a-f]{64}(:letters)?")
 _TYPES: Mapping[str, str] = MappingProxyType(
     {
         "letter": "hash",
@@ -24,6 +25,13 @@ _TYPES: Mapping[str, str] = MappingProxyType(
         "letters": "hash",
         "connections": "hash",
         "sessions": "zset",
+        "trace": "stream",
+        "webhooks": "hash",
+        "workers": "zset",
+        "relays": "zset",
+        "suspensions": "hash",
+        "traces": "hash",
+        "audit": "zset",
     }
 )
 
@@ -139,7 +147,13 @@ class Keys:
     @staticmethod
     def type_of(key: str) -> str | None:
         """Redis's name for the type that a key is of; None for one that scripts do not depend on."""
+        if key == Keys.counts():
+            return "hash"
+        if contents := _CONTENTS.fullmatch(key):
+            return "zset" if contents[1] else "string"
         found = _NAMED.fullmatch(key)
+        if found and found[2] == "webhooks" and key.endswith(":due"):
+            return "zset"
         return _TYPES.get(found[2]) if found else None
 
     @staticmethod

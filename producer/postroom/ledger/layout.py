@@ -37,7 +37,15 @@ class Layout:
         self._is_right = True
 
     def _begun(self) -> int:
-        return int(text(self.redis.get(self.keys.layout())) or 0)
+        key = self.keys.layout()
+        begun = text(self.redis.get(key)) or "0"
+        if not begun.isdecimal():
+            raise LedgerUnavailable(
+                f"{key} is not a number, so somebody else has written to it: set it to the number of partitions that "
+                "the ledger was begun with, and delete it when that was one",
+                is_alert=True,
+            )
+        return int(begun)
 
     def _begin(self) -> int:
         """Write it down, if nobody did meanwhile; one partition is never written down."""

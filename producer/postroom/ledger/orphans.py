@@ -26,7 +26,7 @@ def drop_orphans(ledger: Ledger, limit: int, after_ms: int = _AFTER_MS) -> int:
     orphaned = 0
     redis, key = ledger.redis, ledger.keys.kept()
     until_ms = ledger.now_ms() - after_ms
-    with available():
+    with available(), ledger.scripts.mending([key]):
         found = cast("list[bytes]", redis.zrange(key, "-inf", until_ms, byscore=True, offset=0, num=limit))
         for noted in found:
             letter_id, *sha256s = text(noted).split()

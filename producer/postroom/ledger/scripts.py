@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
@@ -156,6 +157,16 @@ class Scripts:
                     kind,
                     Keys.put_aside(key),
                 )
+
+    @contextmanager
+    def mending(self, keys: Iterable[str]) -> Iterator[None]:
+        """Put those of these keys aside that are of another type, when a command says so; it is raised all the same."""
+        try:
+            yield
+        except ResponseError as error:
+            if is_wrong_type(error):
+                self.put_aside(keys)
+            raise
 
     def _round_trip(
         self, batches: Sequence[_Batch], then: Sequence[Argument] = (), *, is_whole: bool = False

@@ -126,7 +126,7 @@ def make_due(ledger: Ledger, lifted: Suspension, *, by: str, why: str) -> Iterat
 
 
 def _all(ledger: Ledger) -> tuple[list[Suspension], int]:
-    with available():
+    with available(), ledger.scripts.mending([Keys.suspensions()]):
         pipeline = ledger.redis.pipeline(transaction=False)
         pipeline.hvals(Keys.suspensions())
         pipeline.time()

@@ -65,7 +65,7 @@ def asked_for(ledger: Ledger) -> tuple[list[Trace], int]:
     Raises:
         LedgerUnavailable: Redis is away.
     """
-    with available():
+    with available(), ledger.scripts.mending([Keys.traces()]):
         pipeline = ledger.redis.pipeline(transaction=False)
         pipeline.hvals(Keys.traces())
         pipeline.time()
@@ -82,7 +82,7 @@ def tell(ledger: Ledger, relay: str, session: str, lines: Sequence[str]) -> None
         LedgerUnavailable: Redis is away.
     """
     key = ledger.keys.relay_trace(relay)
-    with available():
+    with available(), ledger.scripts.mending([key]):
         pipeline = ledger.redis.pipeline(transaction=False)
         for line in lines:
             pipeline.xadd(key, {"session": session, "line": line}, maxlen=_LINES_KEPT)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from redis.exceptions import ResponseError
 
 from postroom import clock
 from postroom.errors import LedgerUnavailable
@@ -23,7 +22,7 @@ from postroom.ledger.layout import Layout
 from postroom.ledger.record import Claim, Recipient, decode_recipients, encode_recipients, text
 from postroom.ledger.relays import Relays
 from postroom.ledger.room import Room
-from postroom.ledger.scripts import Call, Scripts, is_wrong_type
+from postroom.ledger.scripts import Call, Scripts
 from postroom.reply import printable
 from postroom.states import FINAL, LetterState
 
@@ -363,7 +362,7 @@ class Ledger:
             )
         return answer.decode()
 
-    def release_due(self, limit: int, early_ms: int = 0) -> list[Bell]:
+    def release_due(self, limit: int, early_ms: int = 0, *, take_over: bool = True) -> list[Bell]:
         """Move what is due to the queue, from all states that wait; at most so many of each state and partition.
 
         Two round trips to find what is due, and one for each state that has some.
@@ -371,13 +370,15 @@ class Ledger:
         Args:
             limit: letters of each state and partition.
             early_ms: how much before its time a queued letter is rung for again: the queue was seen to be empty.
+            take_over: False to leave claims that ran out to their workers.
 
         Returns:
             the bells to ring. A letter whose bell is then lost is due again after ``bell_ms``.
         """
         bells = []
+        states = [each for each in _WAITING if take_over or each is not LetterState.SENDING]
         with available():
-            for state, ids in self._due(_WAITING, limit, early_ms).items():
+            for state, ids in self._due(states, limit, early_ms).items():
                 early = early_ms if state is LetterState.QUEUED else 0
                 times = self.times
                 calls = [
@@ -522,12 +523,8 @@ class Ledger:
 
     def _answers(self, pipeline: Any, keys: Sequence[str]) -> list[Any]:
         """What a pipeline answers; when a key of it has the wrong type, it is put aside before that is raised."""
-        try:
+        with self.scripts.mending(keys):
             answers: list[Any] = pipeline.execute()
-        except ResponseError as error:
-            if is_wrong_type(error):
-                self.scripts.put_aside(keys)
-            raise
         return answers
 
 

@@ -58,9 +58,10 @@ def begin(ledger: Ledger, place: int = 0) -> None:
         LedgerUnavailable: Redis is away.
     """
     for partition in range(ledger.keys.partitions):
-        with available():
+        key = ledger.keys.events(partition)
+        with available(), ledger.scripts.mending([key]):
             try:
-                ledger.redis.xgroup_create(ledger.keys.events(partition), _group(place), id="$", mkstream=True)
+                ledger.redis.xgroup_create(key, _group(place), id="$", mkstream=True)
             except ResponseError as error:
                 if "BUSYGROUP" not in str(error):
                     raise
@@ -89,7 +90,7 @@ def read(ledger: Ledger, member: str, number: int, idle_ms: int, place: int = 0)
 
 def _read(ledger: Ledger, partition: int, member: str, number: int, idle_ms: int, place: int) -> list[Any]:
     key, group = ledger.keys.events(partition), _group(place)
-    with available():
+    with available(), ledger.scripts.mending([key]):
         try:
             answer: Any = ledger.redis.xautoclaim(key, group, member, idle_ms, count=number)
             fresh: Any = ledger.redis.xreadgroup(group, member, {key: ">"}, count=number)
@@ -123,7 +124,7 @@ def keep(ledger: Ledger, partition: int, webhooks: Sequence[Webhook], read: Sequ
     """
     schedule, bodies = ledger.keys.webhooks_due(partition, place), ledger.keys.webhooks(partition, place)
     now_ms = ledger.now_ms()
-    with available():
+    with available(), ledger.scripts.mending([schedule, bodies]):
         room = max(0, KEPT - int(ledger.redis.zcard(schedule)))
         pipeline = ledger.redis.pipeline(transaction=False)
         for each in webhooks[:room]:

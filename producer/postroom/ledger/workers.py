@@ -44,7 +44,7 @@ def sign_in(ledger: Ledger, name: str, version: str, relays: Sequence[str] = ())
         LedgerUnavailable: Redis is away.
     """
     now_ms = ledger.now_ms()
-    with available():
+    with available(), ledger.scripts.mending([Keys.workers(), Keys.relays()]):
         ledger.layout.check()
         pipeline = ledger.redis.pipeline(transaction=False)
         pipeline.zadd(Keys.workers(), {f"{version} {name}": now_ms})

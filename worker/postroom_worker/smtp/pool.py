@@ -85,8 +85,12 @@ class Pool:
         return self._members[session]
 
     def letters_left(self, session: Session) -> int:
-        """Return how many further letters a session may serve."""
-        return (session.relay.limits.letters_per_connection or self._letters) - session.letters
+        """Return how many further letters a session may serve: none when it served as many to one domain as it may."""
+        relay = session.relay
+        for domain, served in session.letters_to.items():
+            if 0 < relay.limits_for(domain).letters_per_connection <= served:
+                return 0
+        return (relay.limits.letters_per_connection or self._letters) - session.letters
 
     def _new(self, relay: Relay) -> Session:
         member = secrets.token_hex(8)

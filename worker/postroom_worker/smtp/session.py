@@ -7,6 +7,7 @@ import errno
 import smtplib
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -141,6 +142,8 @@ class Session:
         self.manner = manner.towards(relay)
         self.letters = 0
         """Transactions begun in it."""
+        self.letters_to: Counter[str] = Counter()
+        """By recipient domain, where the relay has limits for domains."""
         self.sent = 0
         """Octets written in it that the connection took."""
         self.knows_bdat = False

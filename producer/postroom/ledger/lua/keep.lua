@@ -3,7 +3,7 @@
 -- ARGV     1 ids, a blank between them, 2 octets (or nothing, to ask whether they are here)
 -- returns  1 when they are here now, 0 when they have to be given
 -- room     needed
-if redis.call('EXISTS', KEYS[1]) == 0 then
+if redis.call('STRLEN', KEYS[1]) == 0 then
   if ARGV[2] == '' then return 0 end
   redis.call('ZCARD', KEYS[2])
   redis.call('SET', KEYS[1], ARGV[2])

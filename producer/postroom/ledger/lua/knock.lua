@@ -7,6 +7,9 @@
 -- room     not needed
 local breaker = KEYS[1]
 local found = redis.call('HMGET', breaker, 'until_ms', 'why', 'trips', 'probe', 'probe_until_ms', 'wait_ms', 'since_ms')
+local refusals = redis.call('HGET', KEYS[3], 'count') or '0'
+local sessions = redis.call('ZCOUNT', KEYS[4], digits(now), '+inf')
+local slowed = redis.call('HGETALL', KEYS[2])
 local until_ms, why, trips = tonumber(found[1]), found[2] or '', found[3] or '0'
 local state, left = 'closed', 0
 if until_ms and until_ms > now then
@@ -24,7 +27,5 @@ elseif until_ms then
     state = 'probe'
   end
 end
-local refusals = redis.call('HGET', KEYS[3], 'count') or '0'
-local sessions = redis.call('ZCOUNT', KEYS[4], digits(now), '+inf')
 return {state, digits(left), why, trips, until_ms and found[7] or '0', refusals, tostring(sessions),
-  tostring(redis.call('EXISTS', KEYS[5])), digits(now), unpack(redis.call('HGETALL', KEYS[2]))}
+  tostring(redis.call('EXISTS', KEYS[5])), digits(now), unpack(slowed)}
