@@ -178,9 +178,13 @@ def parse_addresses(value: AddressesInput, field: str, *, allow_domain_literal: 
 
 def mailboxes(addresses: Iterable[Address]) -> tuple[Mailbox, ...]:
     """Return the mailboxes that are named, those in groups too, in their order and as often as they are named."""
-    return tuple(
-        mailbox for address in addresses for mailbox in (address.members if isinstance(address, Group) else (address,))
-    )
+    found: list[Mailbox] = []
+    for address in addresses:
+        if isinstance(address, Group):
+            found += address.members
+        else:
+            found.append(address)
+    return tuple(found)
 
 
 def extract_addresses(text: str, field: str = "text", *, allow_domain_literal: bool = False) -> tuple[Address, ...]:

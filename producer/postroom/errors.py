@@ -12,8 +12,7 @@ PostroomError
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,13 +53,9 @@ def invalid(field: str, problem: str, remedy: str) -> InvalidLetter:
 class Problems(list[Problem]):
     """Collects the problems of a whole letter, so that the caller learns of all at once."""
 
-    @contextmanager
-    def collecting(self) -> Iterator[None]:
-        """Keep the problems of an `InvalidLetter` raised inside, and go on."""
-        try:
-            yield
-        except InvalidLetter as error:
-            self.extend(error.problems)
+    def collecting(self) -> _Collecting:
+        """Keep the problems of an `InvalidLetter` raised inside a ``with``, and go on."""
+        return _Collecting(self)
 
     def raise_if_any(self) -> None:
         """Raise one `InvalidLetter` with everything collected.
@@ -70,6 +65,24 @@ class Problems(list[Problem]):
         """
         if self:
             raise InvalidLetter(self)
+
+
+class _Collecting:
+    """What `Problems.collecting` gives; every letter has some, and a generator takes four times as long."""
+
+    __slots__ = ("_problems",)
+
+    def __init__(self, problems: Problems) -> None:
+        self._problems = problems
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if isinstance(error, InvalidLetter):
+            self._problems.extend(error.problems)
+            return True
+        return False
 
 
 class LedgerUnavailable(PostroomError):

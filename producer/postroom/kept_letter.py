@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from postroom.address import parse_addresses, parse_mailbox
 from postroom.errors import invalid
@@ -17,8 +17,7 @@ from postroom.letter_json import PartJson, decode, structure
 from postroom.mime.part import Part
 from postroom.mime.stored import Stored
 from postroom.settings import Settings
-
-T = TypeVar("T")
+from postroom.unchecked import unchecked
 
 _SAME = (
     *("id", "date_ms", "subject", "text_from_html", "envelope_from", "ret", "envid", "relay", "send_at_ms"),
@@ -71,7 +70,7 @@ def kept_letter(text: bytes, read_contents: Callable[[Stored], bytes] = nowhere)
     for name in _FILES:
         fields[name] = tuple(map(_part, getattr(read, name)))
     fields["merged"] = None
-    return _made(Letter, fields)
+    return unchecked(Letter, fields)
 
 
 def _template(stored: Stored, read: Callable[[Stored], bytes]) -> Mapping[str, Any]:
@@ -88,7 +87,7 @@ def _template(stored: Stored, read: Callable[[Stored], bytes]) -> Mapping[str, A
 
 def _part(read: PartJson) -> Part:
     content: bytes | Stored = read.text.encode() if read.text is not None else read.base64 or b""
-    return _made(
+    return unchecked(
         Part,
         {
             "content_type": read.type,
@@ -105,11 +104,3 @@ def _part(read: PartJson) -> Part:
             "encoded": None,
         },
     )
-
-
-def _made(kind: type[T], fields: Mapping[str, Any]) -> T:
-    """An instance of a frozen dataclass, with these fields and no checks."""
-    made = object.__new__(kind)
-    for name, value in fields.items():
-        object.__setattr__(made, name, value)
-    return made

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Literal, TypeVar, cast
+from typing import IO, Any, Literal, ParamSpec, TypeVar, cast
 from urllib.parse import quote
 
 from postroom import ready
@@ -19,6 +19,7 @@ from postroom.mime import header
 from postroom.mime.part import Part, make_attachment, make_inline, make_mime_part, text_part
 from postroom.mime.part_rules import MOST_PARTS, WRITTEN_BY_US
 
+P = ParamSpec("P")
 Attachment = str | Path | tuple[str, bytes] | IO[bytes] | Part
 Headers = Mapping[str, str] | Iterable[tuple[str, str]]
 Pairs = tuple[tuple[str, str], ...]
@@ -100,7 +101,7 @@ def message(value: str | Part | IO[bytes] | IO[str] | None, field: str, max_octe
         return value
     if not isinstance(value, str):
         value = _read(value, field, max_octets)
-    return _renamed(lambda: text_part(value), field)
+    return _renamed(field, text_part, value)
 
 
 def html(value: str | Part | None, field: str) -> Part | None:
@@ -109,7 +110,7 @@ def html(value: str | Part | None, field: str) -> Part | None:
         return value
     if not isinstance(value, str):
         raise invalid(field, f"it is {type(value).__name__}", "give a str, or a part")
-    return _renamed(lambda: text_part(value, "text/html"), field)
+    return _renamed(field, text_part, value, "text/html")
 
 
 def ready_message(value: Part | None, field: str) -> Part | None:
@@ -141,7 +142,7 @@ def calendar(value: str | bytes | Part | None, field: str) -> Part | None:
         raise invalid(field, "it does not begin with BEGIN:VCALENDAR", "give the text of an .ics file")
     method = _METHOD.search(text)
     parameters = {"method": method[1].upper()} if method else {}
-    return _renamed(lambda: make_mime_part(text=text, content_type="text/calendar", parameters=parameters), field)
+    return _renamed(field, make_mime_part, text, content_type="text/calendar", parameters=parameters)
 
 
 def list_unsubscribe(value: str | Iterable[str] | None, field: str) -> Pairs:
@@ -198,10 +199,10 @@ def _decoded(octets: bytes, field: str) -> str:
         raise invalid(field, f"octet {error.start} is not UTF-8", "decode it yourself, and give a str") from None
 
 
-def _renamed(make: Callable[[], Part], field: str) -> Part:
-    """The part that `make` makes; what it complains of is the letter's field."""
+def _renamed(field: str, make: Callable[P, Part], *args: P.args, **kwargs: P.kwargs) -> Part:
+    """The part that `make` makes of these; what it complains of is the letter's field."""
     try:
-        return make()
+        return make(*args, **kwargs)
     except InvalidLetter as error:
         raise InvalidLetter(Problem(field, each.problem, each.remedy) for each in error.problems) from None
 

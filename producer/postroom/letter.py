@@ -33,7 +33,7 @@ def nowhere(stored: Stored) -> bytes:
     raise ValueError(f"the contents {stored.sha256} are in the ledger, which is not at hand")
 
 
-@dataclass(frozen=True, slots=True, init=False)
+@dataclass(frozen=True, init=False)
 class Letter:
     """A letter: content (header fields and parts) and envelope, and when and how to send it.
 
@@ -151,7 +151,6 @@ class Letter:
         limits = settings or process_settings()
         problems = Problems()
         now_ms = clock.wall_ms()
-        put = object.__setattr__
         given = {
             "idempotency_key": idempotency_key,
             "from_": limits.from_ if from_ is None else from_,
@@ -180,49 +179,22 @@ class Letter:
             "tags": tags,
             "date_ms": date_ms,
         }
-        for name, make in checks(limits.domain_literals, limits.letter_max).items():
-            value = given[name]
-            if value is None and name in _LEFT_OUT:
-                put(self, name, _LEFT_OUT[name])
+        check = checks(limits.domain_literals, limits.letter_max)
+        made: dict[str, Any] = dict(_LEFT_OUT)
+        for name, value in given.items():
+            if value is _DEFAULTS.get(name):
                 continue
             try:
-                put(self, name, make(value, name.removesuffix("_ms")))
+                made[name] = check[name](value, name.removesuffix("_ms"))
             except InvalidLetter as error:
                 problems.extend(error.problems)
-                put(self, name, None)
         with problems.collecting():
-            put(self, "id", keywords.identity((id, self.idempotency_key, now_ms), "id"))
+            made["id"] = keywords.identity((id, made["idempotency_key"], now_ms), "id")
         with problems.collecting():
             unsubscribe = keywords.list_unsubscribe(list_unsubscribe, "list_unsubscribe")
         problems.raise_if_any()
-        self._make_whole(now_ms, unsubscribe)
+        vars(self).update(_whole(made, now_ms, unsubscribe))
         letter_rules.check(self, limits)
-
-    def _make_whole(self, now_ms: int, unsubscribe: Pairs) -> None:
-        """Add what follows from what was given: header fields from elsewhere, the text of the html, the date.
-
-        Raises:
-            InvalidLetter: a field is given twice, or the Date is none.
-        """
-        put = partial(object.__setattr__, self)
-        lifted: list[tuple[str, str]] = []
-        for body in ("message", "html", "calendar"):
-            part = getattr(self, body)
-            if part is not None and (theirs := [pair for pair in part.headers if not _is_of_parts(pair)]):
-                # The fields of a part built by hand are the letter's; those of MIME stay with the part.
-                lifted += theirs
-                put(body, replace(part, headers=tuple(filter(_is_of_parts, part.headers))))
-        if unsubscribe or lifted:
-            put("headers", keywords.headers([*self.headers, *unsubscribe, *lifted], "headers"))
-        if self.html is not None and self.message is None and self.text_from_html:
-            text = _text_of(self.html)
-            put("message", None if text is None else make_mime_part(text=text))
-        given_ms = keywords.date_of(self.headers)
-        if given_ms is not None:
-            put("date_ms", given_ms)
-        elif self.date_ms is None:
-            put("date_ms", max(self.send_at_ms or 0, now_ms))
-        put("merged", None)
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -233,12 +205,17 @@ class Letter:
     @property
     def envelope(self) -> Envelope:
         """The reverse-path and the forward-paths, each recipient once, and what reports are asked for."""
-        return self.envelope_to(forward_paths(mailboxes((*self.to, *self.cc, *self.bcc))))
+        return self.envelope_to(self.recipients)
 
     def envelope_to(self, recipients: tuple[str, ...]) -> Envelope:
         """Return the envelope of a transaction for these forward-paths alone."""
         reverse_path = self.from_.address if self.envelope_from is None else self.envelope_from
         return Envelope(reverse_path, recipients, self.notify, self.ret or "", self.envid or "")
+
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        """The forward-paths, each recipient once."""
+        return forward_paths(mailboxes((*self.to, *self.cc, *self.bcc)))
 
     @property
     def message_id(self) -> str:
@@ -424,13 +401,48 @@ def checks(literals: bool, max_octets: int) -> dict[str, Callable[[Any, str], ob
     }
 
 
+def _whole(made: dict[str, Any], now_ms: int, unsubscribe: Pairs) -> dict[str, Any]:
+    """Add what follows from what was given: header fields from elsewhere, the text of the html, the date.
+
+    Raises:
+        InvalidLetter: a field is given twice, or the Date is none.
+    """
+    lifted: list[tuple[str, str]] = []
+    for body in ("message", "html", "calendar"):
+        part = made[body]
+        if part is not None and part.headers and (theirs := [pair for pair in part.headers if not _is_of_parts(pair)]):
+            # The fields of a part built by hand are the letter's; those of MIME stay with the part.
+            lifted += theirs
+            made[body] = replace(part, headers=tuple(filter(_is_of_parts, part.headers)))
+    if unsubscribe or lifted:
+        made["headers"] = keywords.headers([*made["headers"], *unsubscribe, *lifted], "headers")
+    if made["html"] is not None and made["message"] is None and made["text_from_html"]:
+        text = _text_of(made["html"])
+        made["message"] = None if text is None else make_mime_part(text=text)
+    given_ms = keywords.date_of(made["headers"])
+    if given_ms is not None:
+        made["date_ms"] = given_ms
+    elif made["date_ms"] is None:
+        made["date_ms"] = max(made["send_at_ms"] or 0, now_ms)
+    return made | {"merged": None}
+
+
+_DEFAULTS: dict[str, object] = {
+    "text_from_html": True,
+    "attachments": (),
+    "priority": "normal",
+    "on_uncertain": "resend",
+    "tags": (),
+}
+"""Keywords that are something else than None when they are left out."""
 _NONE: tuple[str, ...] = ("subject", "message", "html", "calendar", "ready", "envelope_from", "ret", "envid", "relay")
 _LEFT_OUT: dict[str, object] = {
     **dict.fromkeys(("to", "cc", "bcc", "reply_to", "headers", "inline", "notify"), ()),
     **dict.fromkeys((*_NONE, "send_at_ms", "date_ms", "idempotency_key"), None),
     "expires_in_ms": 0,
+    **_DEFAULTS,
 }
-"""What a keyword becomes that is None: most are left out, and are not worth a call."""
+"""What keywords become that are left out: most are, and are not worth a call."""
 _UNDISCLOSED = b"To: undisclosed-recipients:;\r\n"
 
 

@@ -28,14 +28,14 @@ def check(letter: Letter, limits: Settings) -> None:
         InvalidLetter: a limit is exceeded, or keywords contradict each other.
     """
     problems = Problems()
-    recipients = letter.envelope.recipients
+    recipients = letter.recipients
     if not recipients:
         problems.append(Problem("to", "there is no recipient", "name one in to, cc or bcc"))
     if len(recipients) > limits.recipients_max:
         problem = f"there are {len(recipients)} recipients"
         problems.append(Problem("to", problem, f"send letters of at most {limits.recipients_max} recipients each"))
     tops = letter.parts
-    parts = [each for top in tops for each in top.walk()]
+    parts = [each for top in tops for each in (top.walk() if top.subparts else (top,))]
     problems.extend(_contradictions(letter, tops))
     problems.extend(_excesses(letter, parts, limits))
     if not problems and letter.ready is None and len(parts) > len(tops):

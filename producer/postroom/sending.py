@@ -154,7 +154,7 @@ def new_letter(
         trace: the trace that it is accepted in.
     """
     text, contents, digest = letter_json.write(letter, settings.contents_over, sha256s)
-    recipients = letter.envelope.recipients
+    recipients = letter.recipients
     scheduled = letter.send_at_ms is not None
     return NewLetter(
         id=letter.id,

@@ -22,6 +22,7 @@ from postroom.mime import parsing, part_arguments, part_rules, reading, render
 from postroom.mime.content import Content, Wanted
 from postroom.mime.part_arguments import Pairs, PairsInput
 from postroom.mime.stored import Stored
+from postroom.unchecked import unchecked
 
 LARGEST_FILE: Final = 100 * 1024 * 1024
 """Octets read from one file, unless the caller wants fewer."""
@@ -30,7 +31,7 @@ _BRACKETED: Final = re.compile("<.*>")
 _NO_PAIRS: Final[Pairs] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Part:
     """One MIME entity: a leaf with content, or a multipart with subparts. What cannot be sent cannot be made.
 
@@ -211,7 +212,8 @@ def text_part(text: str, content_type: str = content_types.TEXT) -> Part:
     Raises:
         InvalidLetter: it holds half a surrogate pair.
     """
-    return Part(*contents.of_text(text, Wanted(content_type, False, None, None, False)))
+    kind, octets, charset, encoding = contents.of_text(text, Wanted(content_type, False, None, None, False))
+    return unchecked(Part, {"content_type": kind, "content": octets, "charset": charset, "encoding": encoding})
 
 
 def make_attachment(item: Attachable, field: str, max_octets: int = LARGEST_FILE) -> Part:

@@ -25,6 +25,7 @@ _COLUMNS: Final = 76
 _BLOCK: Final = 1024 * _COLUMNS // 4 * 3
 """Octets that make 1,024 lines of base64."""
 
+_NO_NEWLINE: Final = bytes(range(256)).translate(None, b"\r\n")
 _NO_BASE64: Final = re.sub(rb"[A-Za-z0-9+/]", b"", bytes(range(256)))
 _QP_ESCAPED: Final = bytes(range(256)).translate(None, b"\t\r\n " + bytes(range(33, 127)).replace(b"=", b""))
 _QP_SAFE: Final = bytes(range(256)).translate(None, _QP_ESCAPED)
@@ -40,15 +41,16 @@ _QP_PIECE: Final = re.compile(rb".{1,%d}(?<!=)(?<!=.)(?!\.|From )" % _QP_COLUMNS
 
 def has_canonical_newlines(octets: bytes) -> bool:
     """Say whether CR and LF occur only as CRLF."""
-    ends = octets.count(b"\n")
-    return octets.count(b"\r") == ends and (ends == 0 or octets.count(b"\r\n") == ends)
+    return len(octets.translate(None, _NO_NEWLINE)) == 2 * octets.count(b"\r\n")
 
 
 def normalize_newlines(octets: bytes) -> bytes:
     """Return text with every bare CR and bare LF made CRLF; nothing else ever ends a line (RFC 2046 §4.1.1)."""
-    if has_canonical_newlines(octets):
-        return octets
-    return octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+    if b"\r" in octets:
+        if has_canonical_newlines(octets):
+            return octets
+        octets = octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return octets.replace(b"\n", b"\r\n")
 
 
 def fits(octets: bytes, encoding: str) -> bool:
