@@ -71,8 +71,10 @@ class Postroom:
     ) -> list[Receipt]:
         """Send many letters in bulk, in order: they travel in chunks, and behind every letter sent alone.
 
+        While a chunk is recorded the next one is taken and made, so that neither we nor Redis wait for the other.
+
         Args:
-            letters: any iterable; a letter is taken from it only when its turn has come.
+            letters: any iterable; a chunk is taken from it when the one before is on its way.
             chunk: how many are recorded in one round trip, and carried by one task.
             progress: called after each chunk with the number of letters accepted so far.
 
@@ -81,25 +83,48 @@ class Postroom:
                 carries the receipts of those before.
         """
         receipts: list[Receipt] = []
-        for some, error in _chunks(letters, chunk):
-            try:
-                receipts += self._send_chunk(some)
-            except PostroomError as refused:
-                raise PartlySent(receipts) from refused
+        for _ in self._send_chunks(_chunks(letters, chunk), receipts):
             if progress:
                 progress(len(receipts))
-            if error:
-                raise PartlySent(receipts) from error
         return receipts
 
-    def _send_chunk(self, letters: Sequence[Letter]) -> list[Receipt]:
-        if not letters:
-            return []
-        with tracing.accepting([letter.id for letter in letters]) as trace:
-            self._accept_chunk(letters, trace)
-        return [self.receipt(letter.id) for letter in letters]
+    def _send_chunks(
+        self, chunks: Iterable[tuple[list[Letter], Exception | None]], receipts: list[Receipt]
+    ) -> Iterator[None]:
+        """Send chunks, add their receipts, and yield after each."""
+        error, under_way = None, None
+        try:
+            for some, error in chunks:  # noqa: B007  (that of the last)
+                if under_way:
+                    receipts += next(under_way)
+                    yield
+                under_way = self._send_chunk(some)
+                next(under_way)
+            if under_way:
+                receipts += next(under_way)
+                yield
+        except PostroomError as refused:
+            raise PartlySent(receipts) from refused
+        if error:
+            raise PartlySent(receipts) from error
 
-    def _accept_chunk(self, letters: Sequence[Letter], trace: str) -> None:
+    def _send_chunk(self, letters: Sequence[Letter]) -> Iterator[list[Receipt]]:
+        """Send a chunk at the first ``next``; wait until it is recorded, and ring for it, at the second."""
+        with tracing.accepting([letter.id for letter in letters]) as trace:
+            news = self._new_letters(letters, trace)
+            recorded = self.ledger.begin_accept(news)
+            yield []
+            for letter, answer in zip(letters, recorded(), strict=True):
+                if answer == "other":
+                    raise _taken(letter)
+            ready = [new.id for new in news if new.state is LetterState.QUEUED]
+            if ready:
+                with _broker_may_be_away(f"{len(ready)} letters"):
+                    self.bells.ring_chunk(ready, BULK_QUEUE)
+        yield [self.receipt(letter.id) for letter in letters]
+
+    def _new_letters(self, letters: Sequence[Letter], trace: str) -> list[NewLetter]:
+        """What the ledger is to record of letters, whose contents it keeps by then."""
         sha256s = letter_json.Sha256s()
         news, kept = [], {}
         for letter in letters:
@@ -108,13 +133,7 @@ class Postroom:
             if contents:
                 kept[letter.id] = contents
         self.ledger.contents.keep_all(kept)
-        for letter, answer in zip(letters, self.ledger.accept_all(news), strict=True):
-            if answer == "other":
-                raise _taken(letter)
-        ready = [new.id for new in news if new.state is LetterState.QUEUED]
-        if ready:
-            with _broker_may_be_away(f"{len(ready)} letters"):
-                self.bells.ring_chunk(ready, BULK_QUEUE)
+        return news
 
     def receipt(self, letter_id: str) -> Receipt:
         """Return the receipt of a letter accepted earlier."""

@@ -119,7 +119,7 @@ def test_a_generator_that_fails_has_sent_what_it_gave_before(here: House) -> Non
     assert here.bells_waiting() == 3
 
 
-def test_progress_is_told_after_each_chunk_and_no_letter_is_taken_before_its_chunk(here: House) -> None:
+def test_progress_is_told_after_each_chunk_and_letters_are_taken_one_chunk_ahead(here: House) -> None:
     taken, told = [], []
 
     def letters() -> Iterator[Letter]:
@@ -131,7 +131,27 @@ def test_progress_is_told_after_each_chunk_and_no_letter_is_taken_before_its_chu
         told.append((accepted, len(taken), len(subjects(here))))
 
     assert len(here.postroom.send_letters(letters(), chunk=10, progress=progress)) == 25
-    assert told == [(10, 10, 10), (20, 20, 20), (25, 25, 25)]
+    assert told == [(10, 20, 10), (20, 25, 20), (25, 25, 25)]
+
+
+def test_a_sender_that_is_interrupted_while_a_chunk_is_on_its_way_leaves_no_answer_to_the_next(here: House) -> None:
+    def letters() -> Iterator[Letter]:
+        yield from (letter(here, f"{number:02}") for number in range(10))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        here.postroom.send_letters(letters(), chunk=10)
+    send_and_read_back(here.postroom, "after", 3)
+    assert len(subjects(here)) == 13
+
+
+def test_of_a_chunk_whose_answer_is_lost_all_letters_are_accepted_once(losing: tuple[House, Proxy]) -> None:
+    here, between = losing
+    between.lose(2)
+    receipts = here.postroom.send_letters((letter(here, f"{number:02}") for number in range(25)), chunk=10)
+    assert between.lost == 2
+    assert [each.status().subject for each in receipts] == [f"{number:02}" for number in range(25)]
+    assert subjects(here) == [*(f"{number:02}" for number in range(25)), "before"]
 
 
 def test_of_no_letters_nothing_is_told(here: House) -> None:

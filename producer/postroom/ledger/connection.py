@@ -51,8 +51,8 @@ def open_ledger(settings: Settings) -> Ledger:
     """Return the ledger that the settings name; connects at first use.
 
     A caller whose Redis is away learns of it within some ten seconds; of one that takes connections, and never answers,
-    after four times `redis_timeout_s`. Repeating a command whose answer was lost is safe, since every script is
-    idempotent.
+    after four times `redis_timeout_s`, and five times for letters in bulk. Repeating a command whose answer was lost is
+    safe, since every script is idempotent.
 
     Raises:
         InvalidSettings: a setting cannot be read.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
@@ -14,9 +14,11 @@ from typing import Any
 
 import msgpack
 import msgspec
+from redis import Redis
 from redis.connection import DefaultParser
-from redis.exceptions import MasterDownError, NoScriptError, ReadOnlyError, ResponseError
+from redis.exceptions import MasterDownError, NoScriptError, ReadOnlyError, RedisError, ResponseError
 
+from postroom.ledger.ahead import ahead
 from postroom.ledger.cluster import Client, forget_connections, primaries
 from postroom.ledger.damaged import note_damaged
 from postroom.ledger.keys import Keys
@@ -108,6 +110,28 @@ class Scripts:
                 raise answer
         return answers
 
+    def begin(self, calls: Sequence[Call]) -> Callable[[], list[Any]]:
+        """Send what `run_all` sends, and return what waits for it: until then Redis works, and so may the caller.
+
+        What cannot be sent ahead (to the nodes of a cluster), or is not answered well, `run_all` sends when it is
+        waited for: every script may be run again.
+        """
+        batches = _batches(calls)
+        sent: Iterator[list[Any]] = iter(())
+        if isinstance(self.redis, Redis):
+            with suppress(RedisError):
+                sent = ahead(self.redis, [self._command(each) for each in batches])
+                next(sent)
+
+        def wait() -> list[Any]:
+            with suppress(RedisError):
+                answers = _in_order(batches, next(sent, []))
+                if len(answers) == len(calls) and not any(isinstance(each, Exception) for each in answers):
+                    return answers
+            return self.run_all(calls)
+
+        return wait
+
     def run_each(self, calls: Sequence[Call], then: Sequence[Argument] = ()) -> list[Any]:
         """Run scripts in one round trip, once for all calls of a verb; return answers, or errors, in order.
 
@@ -186,22 +210,30 @@ class Scripts:
         if then:
             pipeline.execute_command(*then)
         said: list[Any] = pipeline.execute(raise_on_error=False)
-        answers: dict[int, Any] = {}
-        for batch, answer in zip(batches, said, strict=False):
-            each = repeat(answer) if isinstance(answer, Exception) else batch.answers(answer)
-            answers.update(zip(batch.places, each, strict=False))
-        return [answers[place] for place in sorted(answers)] + said[len(batches) :]
+        return _in_order(batches, said) + said[len(batches) :]
 
     def _send(self, to: Any, batch: _Batch, *, is_whole: bool) -> Any:
         text = self._source(batch.verb)
         run, script = (to.eval, text) if is_whole else (to.evalsha, _digest(text))
         return run(script, len(batch.keys), *batch.keys, batch.packed)
 
+    def _command(self, batch: _Batch) -> list[Argument]:
+        return ["EVALSHA", _digest(self._source(batch.verb)), len(batch.keys), *batch.keys, batch.packed]
+
     def _source(self, verb: str) -> str:
         if self._shebang is None:
             versions = [str(each.redis.info("server").get("redis_version", "0")) for each in primaries(self.redis)]
             self._shebang = all(int(version.split(".")[0]) >= 7 for version in versions)
         return source(verb, self.events_max, may_exceed_memory=self._shebang)
+
+
+def _in_order(batches: Sequence[_Batch], said: Sequence[Any]) -> list[Any]:
+    """What was said of each batch, as answers in the order of the calls."""
+    answers: dict[int, Any] = {}
+    for batch, answer in zip(batches, said, strict=False):
+        each = repeat(answer) if isinstance(answer, Exception) else batch.answers(answer)
+        answers.update(zip(batch.places, each, strict=False))
+    return [answers[place] for place in sorted(answers)]
 
 
 def _unpacked(answer: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -163,7 +163,7 @@ class Ledger:
             LedgerUnavailable: Redis is away, full or read-only. The letter may have been recorded.
         """
         with available(new.id):
-            return self._accept_all([new])[0]
+            return text(self._run_all(self._accept_calls([new]), is_durable=True)[0])
 
     def accept_all(self, letters: Sequence[NewLetter]) -> list[str]:
         """Record new letters, in one round trip: for each what `accept` returns.
@@ -171,13 +171,28 @@ class Ledger:
         Raises:
             LedgerUnavailable: Redis is away, full or read-only. Some, or all, may have been recorded.
         """
-        with available():
-            return self._accept_all(letters)
+        return self.begin_accept(letters)()
 
-    def _accept_all(self, letters: Sequence[NewLetter]) -> list[str]:
+    def begin_accept(self, letters: Sequence[NewLetter]) -> Callable[[], list[str]]:
+        """Send new letters, and return what waits until they are recorded, and gives for each what `accept` returns.
+
+        Raises:
+            LedgerUnavailable: at either, as by `accept_all`.
+        """
+        with available():
+            calls = self._accept_calls(letters)
+            begun = self.scripts.begin(calls) if self.durability is None else None
+
+        def wait() -> list[str]:
+            with available():
+                return list(map(text, begun() if begun else self._run_all(calls, is_durable=True)))
+
+        return wait
+
+    def _accept_calls(self, letters: Sequence[NewLetter]) -> list[Call]:
         self.layout.check()
         self.room.check()
-        return list(map(text, self._run_all([self._accept(new) for new in letters], is_durable=True)))
+        return [self._accept(new) for new in letters]
 
     def _run_all(self, calls: Sequence[Call], *, is_durable: bool) -> list[Any]:
         """Run scripts in one round trip, and wait until what they wrote is safe, where that is asked for."""
