@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from html import escape
 from typing import Any
 from urllib.parse import quote
@@ -52,15 +53,27 @@ def missing_field(name: str) -> Problem:
 
 
 def _inserted(text: str, fields: Fields, write: Callable[[str], str] = str) -> str:
-    def written(found: re.Match[str]) -> str:
-        name = found[1]
-        if name is None:
-            return found[0][0]
+    form, needed = _form(text)
+    for name in needed:
         if name not in fields:
             raise InvalidLetter([missing_field(name)])
-        return write(fields[name])
+    return form.format_map({name: write(fields[name]) for name in needed})
 
-    return _FIELD.sub(written, text) if "{" in text or "}}" in text else text
+
+@lru_cache(maxsize=32)
+def _form(text: str) -> tuple[str, tuple[str, ...]]:
+    """The text as Python's own `str.format_map` fills it in, and the fields in it: read once for all letters."""
+    pieces, fields, end = [], [], 0
+    for found in _FIELD.finditer(text):
+        pieces.append(_literal(text[end : found.start()]))
+        pieces.append(found[0])  # a field; or two braces, which are one to Python too
+        fields += [found[1]] if found[1] else []
+        end = found.end()
+    return "".join([*pieces, _literal(text[end:])]), tuple(dict.fromkeys(fields))
+
+
+def _literal(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 def _text(value: Any, fields: Fields) -> Any:
@@ -84,13 +97,18 @@ def _addresses(value: Sequence[str], fields: Fields) -> list[str | Mailbox]:
 
 
 def _address(text: str, fields: Fields) -> str | Mailbox:
+    parted = _parted(text)
+    return Mailbox(_inserted(parted[1], fields), _inserted(parted[0], fields)) if parted else text
+
+
+@lru_cache(maxsize=32)
+def _parted(text: str) -> tuple[str, str] | None:
+    """Name and address, parted before anything is inserted: what a field says parts nothing. None without a field."""
     if not _FIELD.search(text):
-        return text
+        return None
     if text.rstrip(" ").endswith(";"):
         raise invalid("to", "there is a field in a group", "give the mailboxes one by one")
-    # Name and address are parted before anything is inserted: what a field says parts nothing.
-    name, address = split_name(text.strip(" "), "to")
-    return Mailbox(_inserted(address, fields), _inserted(name, fields))
+    return split_name(text.strip(" "), "to")
 
 
 _INSERT: dict[str, Callable[[Any, Fields], Any]] = {

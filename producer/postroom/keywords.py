@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Literal, ParamSpec, TypeVar, cast
@@ -50,7 +51,15 @@ def author(value: str | tuple[str, str] | Mailbox, field: str, *, literals: bool
     """The From: one mailbox."""
     if value is None or value == "":
         raise invalid(field, "it is missing", "give from_=, or set POSTROOM_FROM")
+    return _author(value, field, literals) if isinstance(value, str) else _mailbox(value, field, literals)
+
+
+def _mailbox(value: str | tuple[str, str] | Mailbox, field: str, literals: bool) -> Mailbox:
     return parse_mailbox(value, field, allow_domain_literal=literals)
+
+
+_author = lru_cache(maxsize=64)(_mailbox)
+"""The letters of an application have few authors."""
 
 
 def addresses(value: AddressesInput | None, field: str, *, literals: bool) -> tuple[Address, ...]:

@@ -199,7 +199,7 @@ class Letter:
     @property
     def parts(self) -> tuple[Part, ...]:
         """The parts that it was made of: bodies, inline parts, attachments; or the ready message."""
-        bodies = (part for part in (self.message, self.html, self.calendar, self.ready) if part is not None)
+        bodies = [part for part in (self.message, self.html, self.calendar, self.ready) if part is not None]
         return (*bodies, *self.inline, *self.attachments)
 
     @property

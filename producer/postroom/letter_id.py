@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
-import secrets
 from functools import lru_cache
 
 from postroom.errors import invalid
@@ -22,7 +22,7 @@ def new_id(now_ms: int) -> str:
 
     Ids of later milliseconds sort behind; within one millisecond the order is by chance.
     """
-    number = secrets.randbits(_RANDOM_BITS)
+    number = int.from_bytes(os.urandom(_RANDOM_BITS // 8), "big")
     return _time(now_ms) + "".join([_PAIRS[(number >> shift) & 1023] for shift in _SHIFTS])
 
 
