@@ -56,7 +56,7 @@ def of_text(text: str, wanted: Wanted) -> Content:
     if is_text:
         octets = transfer_encoding.normalize_newlines(octets)
     if encoding is None:
-        encoding = transfer_encoding.choose(octets, textual=True)
+        encoding = transfer_encoding.choose(octets, textual=True, is_canonical=is_text or None)
     return Content(kind, octets, charset, encoding)
 
 

@@ -57,10 +57,10 @@ def fits(octets: bytes, encoding: str) -> bool:
     """Say whether octets can travel in this encoding: 7bit and 8bit leave them bare (RFC 2045 §2.7, §2.8)."""
     if encoding == "7bit" and not octets.isascii():
         return False
-    return encoding not in ("7bit", "8bit") or _has_only_short_lines(octets)
+    return encoding not in ("7bit", "8bit") or (has_canonical_newlines(octets) and _has_only_short_lines(octets))
 
 
-def choose(octets: bytes, textual: bool) -> Encoding:
+def choose(octets: bytes, textual: bool, *, is_canonical: bool | None = None) -> Encoding:
     """Return the encoding that serves these octets best.
 
     Text travels bare, as 7bit, where it can; else in the shorter of quoted-printable and base64.
@@ -69,12 +69,15 @@ def choose(octets: bytes, textual: bool) -> Encoding:
     Args:
         octets: what is to be sent; text with CRLF line ends.
         textual: whether it is text.
+        is_canonical: what `has_canonical_newlines` says of it, where that is known.
     """
     if not textual:
         return "base64"
-    if octets.isascii() and _has_only_short_lines(octets):
+    if is_canonical is None:
+        is_canonical = has_canonical_newlines(octets)
+    if is_canonical and octets.isascii() and _has_only_short_lines(octets):
         return "7bit"
-    return "quoted-printable" if _is_quoted_printable_shorter(octets) else "base64"
+    return "quoted-printable" if _is_quoted_printable_shorter(octets, is_canonical) else "base64"
 
 
 def encode(octets: bytes, encoding: str) -> bytes:
@@ -130,7 +133,7 @@ def _cutter(lines: int) -> Callable[[bytes], tuple[bytes, ...]]:
 
 
 def _has_only_short_lines(octets: bytes) -> bool:
-    if b"\0" in octets or not has_canonical_newlines(octets):
+    if b"\0" in octets:
         return False
     start, end = 0, len(octets)
     while end - start > LONGEST_LINE:
@@ -141,9 +144,9 @@ def _has_only_short_lines(octets: bytes) -> bool:
     return True
 
 
-def _is_quoted_printable_shorter(octets: bytes) -> bool:
+def _is_quoted_printable_shorter(octets: bytes, is_canonical: bool) -> bool:
     escaped = len(octets.translate(None, _QP_SAFE))
-    if not has_canonical_newlines(octets):
+    if not is_canonical:
         escaped += octets.count(b"\r") + octets.count(b"\n")
     least = len(octets) + 2 * escaped
     base64 = (len(octets) + 2) // 3 * 4
