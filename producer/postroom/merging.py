@@ -69,7 +69,7 @@ merge = _merger(Letter)
 
 
 def _letters(template: letter_json.Template, rows: Iterable[Row], settings: Settings) -> Iterator[Letter]:
-    names = merge_fields.names(template.keywords)
+    names = sorted(merge_fields.names(template.keywords))
     for place, row in enumerate(rows):
         try:
             yield Letter.of_template(template, _fields(row, names), settings)
@@ -92,7 +92,7 @@ def _fields(row: Row, names: Iterable[str]) -> dict[str, str]:
         raise invalid("fields", f"it is {type(row).__name__}", "give a mapping of names to strings")
     problems = Problems()
     found = {}
-    for name in sorted(names):
+    for name in names:
         value = row.get(name)
         if name not in row:
             problems.append(merge_fields.missing_field(name))

@@ -35,6 +35,8 @@ _QP_MANGLED: Final = (
     (b"\nFrom ", b"\n=46rom "),
     (b"." * 32, b"." * 31 + b"=2E"),  # so that every long line can be broken before something else than a dot
 )
+_QP_EDGES: Final = (b"\n.", b"\nFrom ", b" \r", b"\t\r", b"." * 32)
+"""What is escaped because of its place."""
 _QP_PIECE: Final = re.compile(rb".{1,%d}(?<!=)(?<!=.)(?!\.|From )" % _QP_COLUMNS)
 """As much of a line as fits before a soft line break, and never a part of an escape."""
 
@@ -154,8 +156,11 @@ def _is_quoted_printable_shorter(octets: bytes, is_canonical: bool) -> bool:
     if least >= base64:
         return False
     # A soft line break takes 3 octets for every 70 of a line, and a line's first and last character 2 if escaped.
-    most = least + 5 * (least // 70) + 4 * (octets.count(b"\n") + 1)
-    return most < base64 or len(_quoted_printable(octets)) < base64
+    most = least + 5 * (least // 70)
+    if most + 4 * (octets.count(b"\n") + 1) < base64:
+        return True
+    edges = sum([octets.count(edge) for edge in _QP_EDGES]) if is_canonical else len(octets)
+    return most + 2 * (edges + 2) < base64 or len(_quoted_printable(octets)) < base64
 
 
 def _quoted_printable(octets: bytes) -> bytes:
