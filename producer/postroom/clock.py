@@ -28,6 +28,10 @@ CLOCK_BOOTTIME goes on while a machine is suspended, which a lease has to notice
 """
 
 
+worked_s = time.thread_time
+"""Returns the seconds of the processor that the calling thread has used."""
+
+
 def pause(seconds: float) -> None:
     """Wait."""
     time.sleep(seconds)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 
 import pytest
 
@@ -14,7 +14,7 @@ from house import Desk, desk
 from postroom import LetterState, Receipt
 from postroom.ledger.relays import Demand
 from postroom_worker.delivery import deliver
-from postroom_worker.dev.scripted_relay import Script, ScriptedRelay, both, say, scripted_relay, wait_for
+from postroom_worker.dev.scripted_relay import Script, ScriptedRelay, say, scripted_relay, wait_for
 from postroom_worker.dev.server import wait_until
 from postroom_worker.smtp.pool import NoPlace
 
@@ -172,32 +172,6 @@ def test_connections_a_second(redis_url: str, tmp_path: Path) -> None:
         deliver_all(here, receipts)
         assert states(receipts).count(LetterState.SENT) == 1
         assert len(relay.sessions) == 1
-
-
-def test_a_chunk_is_shared_among_all_sessions(redis_url: str) -> None:
-    go_on = Event()
-    script = {"mail": both(wait_for(go_on), say("250 go on"))}
-    with scripted_relay(script) as relay, desk(redis_url, relay.url, POSTROOM_SESSIONS="4") as here:
-        chunk = [here.accept(f"a-{number}@example.com").id for number in range(16)]
-        delivery = Thread(target=deliver, args=(here.office, chunk))
-        delivery.start()
-        try:
-            wait_until(lambda: len(relay.sessions) == 4, "there is something for each session")
-        finally:
-            go_on.set()
-            delivery.join()
-        assert [each.commands.count("DATA") for each in relay.sessions] == [4, 4, 4, 4]
-
-
-def test_sessions_a_second_that_deliver_to_a_domain(redis_url: str, tmp_path: Path) -> None:
-    domains = '[relays.default.domains."example.net"]\nconnections_per_s = 0.2\n'
-    with limited(redis_url, tmp_path, "letters_per_connection = 3", domains=domains) as (here, relay):
-        receipts = [here.accept(f"{name}@example.net") for name in "abcd"]
-        for receipt in receipts:
-            here.deliver(receipt)
-        assert states(receipts) == [LetterState.SENT] * 3 + [LetterState.DEFERRED], "one session, as many as it serves"
-        assert here.deliver(here.accept(ANN)).state is LetterState.SENT
-        assert len(relay.sessions) == 2
 
 
 def test_a_session_serves_so_many_letters(redis_url: str, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from postroom_worker.pace import TURN_S, Pace
+from postroom_worker.pace import TURN_S, Pace, is_kept_waiting
 
 
 def test_who_has_delivered_nothing_yet_claims_the_least() -> None:
@@ -36,3 +36,13 @@ def test_a_letter_alone_tells_nothing() -> None:
     pace = Pace(16)
     pace.learn(1, TURN_S)
     assert pace == Pace(16)
+
+
+@pytest.mark.parametrize(
+    ("worked_s", "passed_s", "is_waiting"),
+    [(0.004, 0.005, False), (0.004, 0.03, False), (0.004, 0.05, True), (0.0, 0.001, True)],
+)
+def test_a_session_that_waits_far_longer_than_it_works_leaves_room_for_others(
+    worked_s: float, passed_s: float, is_waiting: bool
+) -> None:
+    assert is_kept_waiting(worked_s, passed_s) is is_waiting

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from math import ceil
-from threading import Thread
 
 from msgspec.structs import replace
 
@@ -15,6 +14,7 @@ from postroom.errors import InvalidLetter, LedgerUnavailable, NewerSchema
 from postroom.kept_letter import kept_letter
 from postroom.ledger import Claim
 from postroom_worker import chance, settlement
+from postroom_worker.crew import Crew
 from postroom_worker.lane import AWAY_WAIT_MS, FAULT_WAIT_MS, Lane
 from postroom_worker.limits import Wait, domain_of
 from postroom_worker.office import Office
@@ -126,23 +126,12 @@ def send(office: Office, relay: Relay, source: deque[Parcel], outbox: Outbox) ->
     number = max(1, min(office.settings.sessions, ceil(len(source) / LETTERS_A_LANE)))
     share = ceil(len(source) / number)
     lanes = [Lane(office, relay, source, outbox, share) for _ in range(number)]
-    threads = [thread for lane in lanes[1:] if (thread := _started(lane))]
-    lanes[0].run()
-    for thread in threads:
-        thread.join()
+    crew = Crew(lanes)
+    with office.leases.meanwhile(crew.look):
+        crew.run()
     no_place = next((lane.no_place for lane in lanes if lane.no_place), None)
     if no_place:
         for parcel in source:
             outbox.finish(parcel.claim, parcel.put_off(no_place))
         source.clear()
     return list(source)
-
-
-def _started(lane: Lane) -> Thread | None:
-    thread = Thread(target=lane.run, name="lane")
-    try:
-        thread.start()
-    except RuntimeError as error:
-        log.warning("fewer sessions than are worth it: %s", error)
-        return None
-    return thread

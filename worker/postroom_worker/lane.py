@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from math import ceil
 
 from postroom import clock
 from postroom.errors import LedgerUnavailable
@@ -36,6 +37,9 @@ AWAY_WAIT_MS = 5_000
 _DECIDED = (Outcome.ACCEPTED, Outcome.DEFERRED, Outcome.REFUSED)
 
 
+def _nothing() -> None: ...
+
+
 class Lane:
     """Where parcels go through. What cannot, for the relay is down or has no place, stays in the source."""
 
@@ -54,17 +58,28 @@ class Lane:
         self._breaker = office.breakers[relay.name]
         self._source = source
         self._outbox = outbox
-        self._at_once = min(share, LETTERS)
+        # In flights alike: of 25 it takes 13, then 12, lest another is idle while this one flies with 16.
+        self._at_once = ceil(share / ceil(share / LETTERS))
         self._admitted: deque[Parcel] = deque()
         self._under_way: dict[Submission, Parcel] = {}
         self._withheld: dict[Submission, str] = {}
         """Why the end of a letter was not sent; empty when its claim was lost."""
         self._is_over = False
+        self._look = _nothing
+        self._began_s = 0.0
+        self.worked_s = 0.0
+        """Seconds of the processor that it has used so far, as of the last letter that it composed or had answered."""
         self.no_place: Wait | None = None
         """What it has to wait for, when there was no place for a session."""
 
-    def run(self) -> None:
-        """Send until the source is empty, or the relay turns us away. Never raises."""
+    def run(self, look: Callable[[], None] = _nothing) -> None:
+        """Send until the source is empty, or the relay turns us away. Never raises.
+
+        Args:
+            look: called after each letter.
+        """
+        self._look = look
+        self._began_s = clock.worked_s()
         is_fresh = False
         try:
             while (parcel := self._take()) is not None:
@@ -176,6 +191,7 @@ class Lane:
             if session and self._relay.domains:
                 session.letters_to.update({domain_of(each) for each in parcel.left})
             parcel.submitted_s = parcel.submitted_s or clock.steady_s()
+            self.worked_s = clock.worked_s() - self._began_s
             yield submission
 
     def _may_serve(self, session: Session | None) -> bool:
@@ -227,6 +243,8 @@ class Lane:
     def _answered(self, submission: Submission, answers: Answers) -> None:
         parcel = self._under_way.pop(submission)
         parcel.is_in_window = False
+        self.worked_s = clock.worked_s() - self._began_s
+        self._look()
         answers = self._office.redirect.told(limits.transaction(self._relay, parcel.left), answers)
         if answers:
             if not parcel.take(answers) or not all(outcome(each).outcome in _DECIDED for each in answers.values()):

@@ -40,7 +40,7 @@ class Leases:
         self._housekeeping = housekeeping
         self._changed = Condition()
         self._claims: dict[str, Claim] = {}
-        self._flushes: list[Callable[[], None]] = []
+        self._looks: list[Callable[[], None]] = []
         self._thread: Thread | None = None
         os.register_at_fork(after_in_child=self._forget)
 
@@ -54,16 +54,25 @@ class Leases:
         """
         with self._changed:
             self._claims |= {claim.nonce: claim for claim in claims}
-            self._flushes.append(flush)
             if self._thread is None or not self._thread.is_alive():
                 self._start()
+        try:
+            with self.meanwhile(flush):
+                yield
+        finally:
+            for claim in claims:
+                self.end(claim)
+
+    @contextmanager
+    def meanwhile(self, look: Callable[[], None]) -> Iterator[None]:
+        """Call something once a second, or more often, as long as this lasts."""
+        with self._changed:
+            self._looks.append(look)
         try:
             yield
         finally:
             with self._changed:
-                self._flushes.remove(flush)
-            for claim in claims:
-                self.end(claim)
+                self._looks.remove(look)
 
     def _start(self) -> None:
         self._thread = Thread(target=self._run, name="leases", daemon=True)
@@ -88,7 +97,7 @@ class Leases:
         while True:
             with self._changed:
                 self._changed.wait(min(self._every_s, _HOUSEKEEPING_S))
-                flushes = list(self._flushes)
+                looks = list(self._looks)
             try:
                 if clock.steady_s() - renewed_s >= self._every_s:
                     at_s = clock.steady_s()
@@ -96,8 +105,8 @@ class Leases:
                     renewed_s = at_s  # while Redis is away, it is asked again each second
                     self._keep()
                 self._housekeeping()
-                for flush in flushes:
-                    flush()
+                for look in looks:
+                    look()
             except LedgerUnavailable as error:
                 log.warning("leases cannot be renewed (%s); trying again", error)
             except Exception:
@@ -115,5 +124,5 @@ class Leases:
     def _forget(self) -> None:
         self._changed = Condition()
         self._claims = {}
-        self._flushes = []
+        self._looks = []
         self._thread = None

@@ -9,6 +9,8 @@ LETTERS_A_LANE = 4
 TURN_S = 0.5
 """How long a chunk goes on, at least: who waits for the worker meanwhile waits as long, or for a few slow letters."""
 _FASTER_AT_MOST = 8
+_WORK_PART = 8
+"""A session that works for less than this part of its time leaves room for others."""
 
 
 @dataclass(slots=True)
@@ -27,3 +29,13 @@ class Pace:
         """Take note of how long letters took; fewer than can be told anything by are passed over."""
         if letters >= self.least:
             self.letters = min(int(letters * TURN_S / max(took_s, 1e-6)), _FASTER_AT_MOST * self.share())
+
+
+def is_kept_waiting(worked_s: float, passed_s: float) -> bool:
+    """True when a relay, or the ledger, lets a session wait so long that others beside it are worth their cost.
+
+    Args:
+        worked_s: seconds of the processor that it has used.
+        passed_s: seconds since it began.
+    """
+    return _WORK_PART * worked_s < passed_s
