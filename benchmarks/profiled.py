@@ -21,7 +21,7 @@ _LETTERS = 20_000
 _RATE = 250
 _SIDES = {"turn.py": "the worker", "sending.py": "who sends"}
 """By the file that is further out: whose time it is."""
-_WAITS = frozenset({"_wait_for_tstate_lock", "wait", "pause"})
+_WAITS = frozenset({"_wait_for_tstate_lock", "wait", "_wait", "pause"})
 """Who is seen in these is on no CPU."""
 _SUBJECTS = {
     "wire.py": "writing to the relay, and reading from it",

@@ -69,8 +69,10 @@ RUN = {page: found for page in PAGES if (found := [c for c in commands(page) if 
 
 
 @pytest.fixture
-def environment(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
-    """Settings with two relays, and a folder with what commands read."""
+def environment(
+    empty_redis: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[dict[str, str]]:
+    """Settings with two relays and, as the pages have it, one Redis; and a folder with what commands read."""
     monkeypatch.chdir(tmp_path)
     for name, text in FILES.items():
         Path(name).write_text(text, newline="")
@@ -78,7 +80,7 @@ def environment(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         tables = [f'[relays.{name}]\nurl = "{relay.url}"\n' for name in ("primary", "secondary")]
         Path("relays.toml").write_text("".join(tables))
         yield {
-            "POSTROOM_REDIS_URL": redis_url,
+            "POSTROOM_REDIS_URL": empty_redis(),
             "POSTROOM_FROM": "bob@example.org",
             "POSTROOM_RELAYS": "relays.toml",
             "COLUMNS": "100",

@@ -67,10 +67,12 @@ def test_where_nobody_works_it_is_told_with_the_remedy(new_house: NewHouse) -> N
 def test_a_key_that_somebody_else_wrote_to_is_told_with_the_remedy(new_house: NewHouse) -> None:
     here = new_house()
     assert "damaged" not in found(here, "--timeout", "0.1")
-    here.ledger.redis.set(here.ledger.keys.index(LetterState.QUEUED, 0), "somebody else's")
-    here.postroom.send_letter("ann@example.com", "hi")
+    receipt = here.postroom.send_letter("ann@example.com", "hi")
+    index = here.ledger.keys.index_of(receipt.id, LetterState.QUEUED)
+    here.ledger.redis.set(index, "somebody else's")
+    receipt.cancel()
     [finding] = found(here, "--timeout", "0.1")["damaged"]
-    assert "postroom:{0}:state:queued:damaged" in finding["what"]
+    assert f"{index}:damaged" in finding["what"]
     assert finding["remedy"]
 
 

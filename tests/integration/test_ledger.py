@@ -637,7 +637,7 @@ def test_a_letter_that_is_damaged_cannot_be_claimed_and_keeps_no_other(
 def test_a_letter_that_is_damaged_is_not_released_and_keeps_no_other(
     ledger: Ledger, caplog: pytest.LogCaptureFixture
 ) -> None:
-    hasty = Ledger(ledger.redis, AT_ONCE)
+    hasty = Ledger(ledger.redis, AT_ONCE, ledger.keys.partitions)
     ids = ["L1", "L2", "L3"]
     for each in ids:
         claimed(hasty, each)

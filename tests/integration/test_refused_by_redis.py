@@ -9,12 +9,10 @@ import pytest
 
 from house import desk
 from postroom import LetterState, clock
-from postroom.bell import Bells
 from postroom.ledger import scripts, views
 from postroom_worker.delivery import deliver
 from postroom_worker.dev.scripted_relay import scripted_relay
 from postroom_worker.dev.server import wait_until
-from postroom_worker.timer import longest_waits_ms, tick
 
 pytestmark = pytest.mark.timeout(20)
 
@@ -46,10 +44,8 @@ def test_a_letter_whose_outcome_is_refused_is_left_to_its_lease_and_keeps_no_oth
             logging.ERROR
         ]
 
-        settings = here.office.settings
-
         def is_queued_again() -> bool:
-            tick(here.ledger, Bells.of(settings), 0, longest_waits_ms(settings), "desk")
+            here.ledger.release_due(10)
             return ann.status().state is LetterState.QUEUED
 
         wait_until(is_queued_again, "the lease has run out")

@@ -142,7 +142,8 @@ def test_a_sender_that_is_interrupted_while_a_chunk_is_on_its_way_leaves_no_answ
     with pytest.raises(KeyboardInterrupt):
         here.postroom.send_letters(letters(), chunk=10)
     send_and_read_back(here.postroom, "after", 3)
-    assert len(subjects(here)) == 13
+    sent = [each for each in subjects(here) if not each.startswith("after")]
+    assert sent in ([], [f"{number:02}" for number in range(10)]), "to a cluster nothing is sent ahead"
 
 
 def test_of_a_chunk_whose_answer_is_lost_all_letters_are_accepted_once(losing: tuple[House, Proxy]) -> None:
