@@ -126,7 +126,7 @@ def send(office: Office, relay: Relay, source: deque[Parcel], outbox: Outbox) ->
     number = max(1, min(office.settings.sessions, ceil(len(source) / LETTERS_A_LANE)))
     share = ceil(len(source) / number)
     lanes = [Lane(office, relay, source, outbox, share) for _ in range(number)]
-    crew = Crew(lanes)
+    crew = Crew(lanes, relay.name, office.pace)
     with office.leases.meanwhile(crew.look):
         crew.run()
     no_place = next((lane.no_place for lane in lanes if lane.no_place), None)
