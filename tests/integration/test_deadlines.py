@@ -184,3 +184,11 @@ def test_a_name_without_an_address_is_an_error(monkeypatch: pytest.MonkeyPatch) 
     resolving(monkeypatch)
     with pytest.raises(OSError, match="it has no address"):
         connect("mail.example.org", 25, 0.5)
+
+
+def test_a_reply_that_comes_octet_by_octet_within_its_time_is_a_reply(redis_url: str) -> None:
+    script = {"rcpt": drip("250 2.1.5 ok\r\n", every_s=0.005)}
+    with scripted_relay(script) as relay, desk(redis_url, relay.url) as here:
+        receipt = here.accept(["ann@example.com", "ben@example.com"])
+        assert here.deliver(receipt).state is LetterState.SENT
+        assert relay.accepted == {"ann@example.com": 1, "ben@example.com": 1}

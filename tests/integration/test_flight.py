@@ -192,6 +192,21 @@ def test_a_letter_that_may_not_go_is_not_sent_and_the_others_are(offers: list[st
         assert relay.accepted["to-3@example.com"] == 0
 
 
+def test_who_slept_since_the_windows_were_entered_asks_again_before_each_end() -> None:
+    asked: list[int] = []
+
+    def enter_window(batch: Sequence[Submission]) -> list[bool]:
+        asked.append(len(batch))
+        return [len(asked) < 3] * len(batch)
+
+    with scripted_relay(offers=PIPELINED) as relay, client(relay) as us:
+        letters = [letter(number) for number in range(4)]
+        found = [bool(answers) for _, answers in transmit(us.session, letters, enter_window, 10, window_s=-1)]
+        assert asked == [4, 3, 2], "the third learns that its claim was lost, and so is the one behind it"
+        assert found == [True, True, False, False]
+        assert len(relay.taken) == 2
+
+
 @WAYS
 def test_the_first_letter_may_be_withheld(offers: list[str]) -> None:
     with scripted_relay(offers=offers) as relay, client(relay, withheld=[0]) as us:

@@ -138,7 +138,9 @@ class Lane:
                 served = session.letters
                 submissions = self._submissions(session)
                 most = self._office.pool.letters_left(session)
-                for submission, answers in transmit(session, submissions, self._enter, most, self._at_once):
+                window_s = self._office.settings.lease_s / 2
+                flown = transmit(session, submissions, self._enter, most, self._at_once, window_s)
+                for submission, answers in flown:
                     parcel = self._under_way[submission]
                     if served and answers and all(map(_is_session_end, answers.values())):
                         # A session's own end costs a letter nothing: it goes to the next one.

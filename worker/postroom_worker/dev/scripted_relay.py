@@ -117,14 +117,19 @@ class Session:
 
     def write(self, octets: bytes) -> None:
         """Send octets, one at a time if the relay splits its replies."""
-        if octets[:3].isdigit():
-            self._said = octets[:3].decode("ascii")
+        if len(octets) > 1:
+            self.say(octets)
         if octets.startswith(b"2"):
             # Before the reply is on the way: whoever reads it finds the account in order.
             self.take()
         self._held += octets
         if not self.relay.holds:
             self.flush()
+
+    def say(self, reply: bytes) -> None:
+        """Take note of the code of what is said, in however many writes."""
+        if reply[:3].isdigit():
+            self._said = reply[:3].decode("ascii")
 
     def drop_held(self) -> None:
         """Forget what was said and is held."""
@@ -476,6 +481,7 @@ def drip(text: str, every_s: float) -> Reaction:
     """Send a reply an octet at a time, with pauses."""
 
     def react(session: Session) -> None:
+        session.say(text.encode())
         for octet in text.encode():
             session.write(bytes([octet]))
             if session.relay.stopping.wait(every_s):

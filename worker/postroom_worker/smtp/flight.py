@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 
+from postroom import clock
 from postroom.reply import Reply
 from postroom_worker.outcome import Answer, Phase, Silence
 from postroom_worker.smtp import content as contents
@@ -38,6 +39,7 @@ def transmit(
     enter_window: EnterWindow,
     letters_max: int,
     at_once: int = LETTERS,
+    window_s: float = float("inf"),
 ) -> Iterator[tuple[Submission, Answers]]:
     """Submit letters, and yield each with its answers as soon as it is decided, in order.
 
@@ -52,13 +54,14 @@ def transmit(
             be. One that may not is yielded with no answers: nobody was accepted.
         letters_max: how many to take.
         at_once: how many are in flight at most; never more than 16.
+        window_s: seconds for which the answer of `enter_window` holds; then it is asked once more.
 
     Raises:
         Exception: what `enter_window` or `submissions` raised, after the session is closed; of what was taken and not
             yielded by then, nothing is known. Nothing else is raised: what goes wrong, with the relay or with us, is an
             answer.
     """
-    flights = _Flights(session, enter_window, min(at_once, LETTERS))
+    flights = _Flights(session, enter_window, min(at_once, LETTERS), window_s)
     try:
         for flight in flights.of(islice(submissions, letters_max)):
             yield from flights.serve(flight)
@@ -74,10 +77,11 @@ def transmit(
 class _Flights:
     """What `transmit` works with."""
 
-    def __init__(self, session: Session, enter_window: EnterWindow, at_once: int) -> None:
+    def __init__(self, session: Session, enter_window: EnterWindow, at_once: int, window_s: float) -> None:
         self._session = session
         self._enter_window = enter_window
         self._at_once = at_once
+        self._window_s = window_s
         self._is_callers_fault = False
 
     def of(self, submissions: Iterator[Submission]) -> Iterator[list[Transaction]]:
@@ -85,7 +89,7 @@ class _Flights:
         while True:
             flight, octets = [], 0
             for submission in islice(submissions, self._letters_at_once()):
-                transaction = Transaction(self._session, submission)
+                transaction = Transaction(self._session, submission, window_s=self._window_s)
                 self._word(transaction)
                 flight.append(transaction)
                 octets += transaction.size
@@ -143,7 +147,7 @@ class _Flights:
             self._is_callers_fault = True
             raise
         for transaction, may_end in zip(transactions, answers, strict=True):
-            transaction.may_end = may_end
+            transaction.may_end, transaction.asked_s = may_end, clock.steady_s()
 
     def _converse(self, transactions: Sequence[Transaction]) -> Iterator[Transaction]:
         """Submit one letter after the other; the commands of one may go with the content of the one before."""

@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from postroom import clock
 from postroom.reply import Reply
 from postroom_worker.outcome import Answer, Outcome, Phase, Scope, Silence, outcome
 from postroom_worker.smtp import content as contents
@@ -37,6 +38,10 @@ class Transaction:
     """Those whose RCPT was taken: the reply to the end of the content is theirs."""
     may_end: bool | None = None
     """Whether the end of the content may be sent; None until the caller was asked."""
+    asked_s: float = 0.0
+    """When the caller was, by the steady clock."""
+    window_s: float = float("inf")
+    """How long that holds: who was asleep for longer asks again."""
     is_begun: bool = False
     """True when some of it may have been written."""
     ends_at: int | None = None
@@ -343,7 +348,7 @@ class Transaction:
             self._write_end(last, len(last))
 
     def _may_end(self, ask: Callable[[], None]) -> bool:
-        if self.may_end is None:
+        if self.may_end is None or (self.may_end and clock.steady_s() - self.asked_s > self.window_s):
             ask()
         if not self.may_end:
             # Only hanging up keeps the relay from taking what has no end.

@@ -13,6 +13,7 @@ from postroom import LedgerUnavailable, Letter, LetterState, PartlySent, Postroo
 from postroom.bell import AWAY
 from postroom.ledger import Bell, Ledger, views
 from postroom.ledger.connection import FOREVER_MS
+from postroom_worker.dev.chaos.accounts import UNCERTAIN
 from postroom_worker.dev.server import wait_until
 
 BUSY = 30
@@ -103,7 +104,7 @@ class Callers:
     def _candidates(self, verb: str) -> list[str]:
         """Return letters for which it may not be too late."""
         if verb == "release":
-            return sorted(self._held)
+            return self._held_by_us()
         if verb == "retry":
             # Whether a letter that may have been accepted is sent again is decided by its policy, not by luck.
             return self._to_resend
@@ -112,12 +113,17 @@ class Callers:
 
     def release(self) -> None:
         """Release all that the operator holds."""
-        for letter_id in sorted(self._held):
+        for letter_id in self._held_by_us():
             with suppress(TooLate):
                 bell = operate.release(self.postroom.ledger, letter_id)
                 if bell:
                     self._ring(bell)
         self._held.clear()
+
+    def _held_by_us(self) -> list[str]:
+        """Return what the operator holds: not what is held since it may have been accepted."""
+        found = views.present(self.postroom.ledger, sorted(self._held))
+        return [each.id for each in found.values() if not each.reason.startswith(UNCERTAIN)]
 
     def _ring(self, bell: Bell) -> None:
         with suppress(*AWAY):  # the timer rings it, then
