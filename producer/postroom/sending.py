@@ -94,7 +94,8 @@ class Postroom:
         """Send chunks, add their receipts, and yield after each."""
         error, under_way = None, None
         try:
-            for some, error in chunks:  # noqa: B007  (that of the last)
+            for some, ended_by in chunks:
+                error = ended_by
                 if under_way:
                     receipts += next(under_way)
                     yield

@@ -5,39 +5,32 @@ The others have none: a campaign would push whatever is of interest out of the m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 
 from celery import Celery
 
 from postroom.bell import DELIVER
-from postroom.errors import LedgerUnavailable
-from postroom.ledger import Ledger
-from postroom.ledger.views import summaries
+from postroom.sending import summary
 from postroom.states import LetterState
 from postroom_worker.outbox import Delivered
 
 
-def tell_of_delayed(app: Celery, hostname: str, ledger: Ledger, done: Sequence[Delivered]) -> None:
+def tell_of_delayed(app: Celery, hostname: str, done: Sequence[Delivered]) -> None:
     """Tell the monitor of the letters of a chunk that were not sent at once; a broker that is away is told nothing.
 
     Args:
         app: whose events they are.
         hostname: the worker, as its own events name it.
-        ledger: where the letters are.
         done: what became of the chunk.
     """
     delayed = [each for each in done if each.is_ours and not (each.state == LetterState.SENT and each.is_first)]
     if not delayed or not app.conf.worker_send_task_events:
         return
-    shown: Mapping[str, str] = {}
-    with suppress(LedgerUnavailable):
-        shown = summaries(ledger, [each.letter_id for each in delayed])
     with app.connection_for_write() as connection:
         # All in one message; what cannot be told is dropped with the dispatcher.
         events = app.events.Dispatcher(connection, hostname, buffer_group=("task",), buffer_limit=4 * len(delayed))
         for each in delayed:
-            argument = f"({shown.get(each.letter_id, '')})"
+            argument = f"({summary(tuple(recipient.address for recipient in each.recipients))})"
             events.send("task-received", uuid=each.letter_id, name=DELIVER, args=argument, kwargs="", retries=0)
             events.send("task-started", uuid=each.letter_id)
             what, fields = _end(each)

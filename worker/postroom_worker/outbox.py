@@ -42,6 +42,8 @@ class Delivered(msgspec.Struct, frozen=True):
     next_in_ms: int = 0
     is_first: bool = True
     """False when it had been claimed before: a monitor may show it as one that waits."""
+    recipients: Sequence[Recipient] = ()
+    """As they were when it was claimed."""
     is_ours: bool = True
     """False when the letter was not ours to deliver."""
 
@@ -105,7 +107,7 @@ class Outbox:
                 self._drop_contents(claim)
             is_first = claim.fence == 1
             self.delivered[claim.letter_id] = Delivered(
-                claim.letter_id, finish.state, why(finish), finish.wait_ms, is_first
+                claim.letter_id, finish.state, why(finish), finish.wait_ms, is_first, claim.recipients
             )
         return entered
 

@@ -49,7 +49,7 @@ def deliver_letters(self: Task[..., dict[str, Any]], letter_ids: list[str]) -> d
     if not own:
         raise Ignore
     if self.request.id != letter_ids[0]:
-        tell_of_delayed(app, str(self.request.hostname), office().ledger, own)
+        tell_of_delayed(app, str(self.request.hostname), own)
     return _shown(own[0]) if len(letter_ids) == 1 else _shown_together(own, len(left))
 
 

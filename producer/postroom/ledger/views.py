@@ -68,19 +68,6 @@ def present(ledger: Ledger, letter_ids: Sequence[str]) -> dict[str, LetterStatus
     return {each: _status(each, row, score) for (each, row), score in zip(rows.items(), scores, strict=True)}
 
 
-def summaries(ledger: Ledger, letter_ids: Sequence[str]) -> dict[str, str]:
-    """Return what a monitor may show of letters, by id: a redacted recipient.
-
-    Raises:
-        LedgerUnavailable: Redis is away.
-    """
-    with available():
-        pipeline = ledger.redis.pipeline(transaction=False)
-        for letter_id in letter_ids:
-            pipeline.hget(ledger.keys.letter(letter_id), "summary")
-        return dict(zip(letter_ids, map(text, pipeline.execute()), strict=True))
-
-
 def _unknown(letter_id: str) -> UnknownLetter:
     return UnknownLetter(f"there is no letter {letter_id} in the ledger: it never was, or was forgotten")
 
