@@ -63,7 +63,7 @@ def test_the_letters_that_a_worker_has_in_hand_are_told_and_by_whom(shared: Hous
 
     found = dict(wait_until(in_hand, "the letter is in hand"))
     assert found["process"].startswith(f"{socket.gethostname()}:")
-    assert 0 < found["left_ms"] <= 30_000
+    assert 0 < found["left_ms"] < 31_000, "the clock was read a moment before"
     assert receipt.wait(timeout_s=20).state == "sent"
     wait_until(lambda: not in_hand(), "it is in hand no longer")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,6 +27,7 @@ from postroom.errors import PostroomError
 
 _PATIENCE_S = 30.0
 _PR_SET_PDEATHSIG = 1
+_PORTS_FROM, _PORTS = 20_000, 12_000
 T = TypeVar("T")
 
 
@@ -184,10 +186,16 @@ def dying_with_parent(by: int = signal.SIGTERM) -> Callable[[], None] | None:
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """Return a port of the loopback interface that nobody listens on.
+
+    It is none of those that the system gives to clients (RFC 6335 §6; Linux begins lower, at 32768): one of them would
+    be taken while a server that listened on it is started again.
+    """
+    while True:
+        port = _PORTS_FROM + secrets.randbelow(_PORTS)
+        with socket.socket() as sock, suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_until(holds: Callable[[], T], what: str, timeout_s: float = _PATIENCE_S) -> T:
