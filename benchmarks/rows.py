@@ -56,7 +56,7 @@ class Row:
     """Of its processes; ``{redis_url}``, ``{smtp_port}`` and ``{ca_file}`` are filled in."""
     settled: Settled = lambda url, letters: True
     times: float = 1.0
-    """How many times the table's letters: who is fast gets more, so that its time can be measured."""
+    """How many times the table's letters: who is fast gets more, so that it takes seconds, and not its first moments."""
 
 
 def celery_is_idle(url: str, letters: int) -> bool:
@@ -93,10 +93,10 @@ def ledger_has(state: LetterState) -> Settled:
 SMALL = Table("Letters of text and HTML, end to end")
 TLS = Table("The same over STARTTLS, to the null server in Python", tls=True)
 ATTACHED = Table("Letters with an attachment of 1 MB", part=0.1, attachments=True)
-QUEUED = Table("Queueing alone: no worker runs", part=4, delivers=False)
+QUEUED = Table("Queueing alone: no worker runs", part=20, delivers=False)
 SCALED = Table("With more worker processes")
-FAR = Table("Over a line of 10 ms each way", part=0.1, delay_ms=10)
-FAR_BDAT = Table("The same, to a null server that offers CHUNKING (BDAT)", part=0.1, delay_ms=10, bdat=True)
+FAR = Table("Over a line of 10 ms each way", part=0.4, delay_ms=10)
+FAR_BDAT = Table("The same, to a null server that offers CHUNKING (BDAT)", part=0.4, delay_ms=10, bdat=True)
 NOTHING = Table("What Celery costs when its tasks do nothing", part=2, delivers=False)
 
 SENT = ledger_has(LetterState.SENT)
@@ -129,7 +129,7 @@ def ours(name: str, table: Table, about: str, how: str, times: float = 1.0, **va
 
 def with_processes(number: int) -> Row:
     """A row of Postroom with a worker of so many processes."""
-    two = ours(f"bulk-{number}", SCALED, f"`send_letters`, {number} worker processes", "bulk", 4)
+    two = ours(f"bulk-{number}", SCALED, f"`send_letters`, {number} worker processes", "bulk", 16)
     return replace(two, worker=f"celery -A postroom_worker {_WORKER.format(number)}")
 
 
@@ -171,6 +171,7 @@ ROWS = [
         f"celery -A django_celery_email {CELERY_WORKER}",
         environment=DJANGO_CELERY_EMAIL,
         settled=celery_is_idle,
+        times=4,
     ),
     Row(
         "django-post_office",
@@ -178,8 +179,9 @@ ROWS = [
         "django-post_office, `send_many`, 2 processes of 5 threads, SQLite",
         "python django_post_office.py",
         environment=POST_OFFICE,
+        times=2,
     ),
-    bullmq("bullmq", SMALL, times=4),
+    bullmq("bullmq", SMALL, times=6),
     Row(
         "aiosmtplib",
         SMALL,
@@ -197,15 +199,15 @@ ROWS = [
         environment=POSTFIX,
         times=20,
     ),
-    ours("single", SMALL, "`send_letter`", "single"),
-    ours("bulk", SMALL, "`send_letters`", "bulk", 4),
-    ours("bulk-hold", SMALL, '`send_letters`, `on_uncertain="hold"`', "bulk --on-uncertain hold", 4),
+    ours("single", SMALL, "`send_letter`", "single", 2),
+    ours("bulk", SMALL, "`send_letters`", "bulk", 16),
+    ours("bulk-hold", SMALL, '`send_letters`, `on_uncertain="hold"`', "bulk --on-uncertain hold", 16),
     naive("naive-tls", TLS),
     ours("single-tls", TLS, "`send_letter`", "single"),
-    ours("bulk-tls", TLS, "`send_letters`", "bulk", 4),
+    ours("bulk-tls", TLS, "`send_letters`", "bulk", 16),
     naive("naive-1mb", ATTACHED),
-    bullmq("bullmq-1mb", ATTACHED),
-    ours("bulk-1mb", ATTACHED, "`send_letters`, each has its own", "bulk --chunk 10", 2),
+    bullmq("bullmq-1mb", ATTACHED, times=2),
+    ours("bulk-1mb", ATTACHED, "`send_letters`, each has its own", "bulk --chunk 10", 4),
     ours("bulk-1mb-same", ATTACHED, "`send_letters`, all have the same", "bulk --chunk 10 --same-attachment", 4),
     Row(
         "queue-bullmq",
