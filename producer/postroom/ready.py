@@ -47,7 +47,8 @@ def octets_of(message: object) -> bytes:
             for name, value in part.raw_items():
                 _check_field(name, value)
         policy: Policy = SMTP.clone(refold_source="none") if isinstance(message, EmailMessage) else compat32
-        whole = message.as_bytes(policy=policy.clone(linesep="\r\n"))
+        # Of the standard library: Django's messages have one of their own, which knows no policy.
+        whole = Message.as_bytes(message, policy=policy.clone(linesep="\r\n"))
         fields = [_field(name, value) for name, value in message.raw_items()]
     except InvalidLetter:
         raise

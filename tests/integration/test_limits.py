@@ -62,6 +62,16 @@ def test_letters_over_the_rate_are_given_places_in_line_and_lose_no_attempt(redi
         assert len(relay.taken) == 2
 
 
+def test_a_letter_over_the_rate_leaves_the_probe_of_a_relay_to_another(redis_url: str, tmp_path: Path) -> None:
+    busy = {"connect": say("421 4.3.2 busy")}
+    with limited(redis_url, tmp_path, "letters_per_s = 0.01", busy) as (here, _):
+        here.deliver(here.accept(ANN))
+        wait_until(lambda: here.standing().state == "half-open", "its time is over")
+        over = here.deliver(here.accept(BEN))
+        assert over.reason == "relay default takes no more for now (letters a second)"
+        assert here.ledger.relays.knock("default", "another", 60_000, 1).state == "probe", "not after a lease only"
+
+
 def test_all_are_sent_in_the_end_at_the_rate(redis_url: str, tmp_path: Path) -> None:
     with limited(redis_url, tmp_path, "letters_per_s = 10") as (here, relay):
         receipts = [here.accept(f"a-{number}@example.com") for number in range(15)]

@@ -36,6 +36,7 @@ SHARED: dict[str, tuple[list[str], list[str | bytes | int]]] = {
     "keep_places": (["sessions"], [1000, "member"]),
     "knock": (["breaker", "slowed", "refusals", "sessions", "wanted"], ["nonce", 1000]),
     "mend": (["breaker"], ["nonce", 1000]),
+    "pass_probe": (["breaker"], ["nonce"]),
     "refuse": (["refusals"], ["550 5.7.1", 1000]),
     "slow": (["slowed"], ["example.com", "1", "0.1", 1000]),
     "trip": (["breaker"], [1000, "421 4.3.2 bye", ""]),

@@ -871,6 +871,16 @@ def test_a_message_of_pythons_is_taken_and_long_fields_stay_whole(number: int) -
             assert ours.get_filename() == theirs.get_filename()
 
 
+def test_a_message_of_django_which_writes_itself_in_its_own_way_is_taken() -> None:
+    class SafeText(MIMEText):
+        def as_bytes(self, unixfrom: bool = False, linesep: str = "\n") -> bytes:  # type: ignore[override]
+            raise AssertionError("it knows no policy")
+
+    message = SafeText("hé", "plain", "utf-8")
+    message["From"] = "ann@example.com"
+    assert Letter.from_bytes(message, to="bob@example.org", settings=SETTINGS).as_bytes().startswith(b"Content-Type:")
+
+
 def compat32(**fields: str) -> Message:
     message = Message()
     for name, value in {"From": "a@example.com", "To": "b@example.com", **fields}.items():

@@ -106,6 +106,14 @@ class Breaker:
             log.info("relay %s serves again", self.relay, extra=self._about)
             self._asked_s = float("-inf")
 
+    def passes_probe(self) -> None:
+        """Leave the probe to another letter, when the one that was to probe has had no answer: none is under way."""
+        with self._lock:
+            was_probing, self._probing_until_s = self._probing_until_s > 0, 0.0
+        if was_probing:
+            self._tell(lambda: self._ledger.relays.pass_probe(self.relay.name, self._nonce))
+            self._asked_s = float("-inf")
+
     def accepts(self) -> None:
         """Take note that it accepted a letter: it does not refuse everything."""
         if self._standing.refusals:

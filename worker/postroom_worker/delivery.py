@@ -129,6 +129,7 @@ def send(office: Office, relay: Relay, source: deque[Parcel], outbox: Outbox) ->
     crew = Crew(lanes, relay.name, office.pace)
     with office.leases.meanwhile(crew.look):
         crew.run()
+    office.breakers[relay.name].passes_probe()
     no_place = next((lane.no_place for lane in lanes if lane.no_place), None)
     if no_place:
         for parcel in source:

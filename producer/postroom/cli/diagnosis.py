@@ -97,7 +97,7 @@ def _eviction(facts: RedisFacts) -> Finding:
 def _memory(facts: RedisFacts, most: float) -> Finding:
     used = f"{facts.memory_used // _MIB:,} MiB used"
     if not facts.memory_max:
-        remedy = "CONFIG SET maxmemory to some 80 % of what it may have: full, it then refuses, and is not killed"
+        remedy = "CONFIG SET maxmemory to some 70 % of what it may have: full, it then refuses, and is not killed"
         return warn("memory", f"{used}, and no limit: the machine's memory is the limit", remedy)
     part = facts.memory_used / facts.memory_max
     told = f"{used} of {facts.memory_max // _MIB:,} ({part:.0%})"

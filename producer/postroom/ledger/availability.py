@@ -76,7 +76,10 @@ def _alert(error: Exception) -> str:
 def _passing(error: Exception) -> str:
     if isinstance(error, MovedError):
         return "Redis is one node of a cluster: begin POSTROOM_REDIS_URL with redis+cluster:// or rediss+cluster://"
-    return _found(_PASSING, error) or f"Redis did not answer as it should ({printable(str(error), 200)})"
+    told = printable(str(error), 200)
+    if "connecting to" in told:
+        return f"Redis is not to be reached ({told}): start it, or see POSTROOM_REDIS_URL"
+    return _found(_PASSING, error) or f"Redis did not answer as it should ({told})"
 
 
 def _found(words: dict[str, str], error: Exception) -> str:

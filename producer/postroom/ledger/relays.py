@@ -147,6 +147,15 @@ class Relays:
         with available():
             return bool(self.scripts.run(Call("mend", [self.keys.relay_breaker(relay)], [nonce, remember_ms])) == 1)
 
+    def pass_probe(self, relay: str, nonce: str) -> bool:
+        """Say that the probe was not sent after all; False when another probes by now.
+
+        Raises:
+            LedgerUnavailable: Redis is away.
+        """
+        with available():
+            return bool(self.scripts.run(Call("pass_probe", [self.keys.relay_breaker(relay)], [nonce])) == 1)
+
     def trust(self, relay: str) -> None:
         """Forget that a relay was down, refused us, or asked for less.
 

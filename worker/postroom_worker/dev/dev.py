@@ -38,7 +38,10 @@ def dev(folder: Path, concurrency: int) -> None:
         if find_spec("flower"):
             console.print(f"Flower              {stack.enter_context(flower(folder, environment))}")
         console.print("\nin another terminal:\n")
-        console.print(f"  export POSTROOM_REDIS_URL={url} POSTROOM_FROM=you@example.org", soft_wrap=True)
+        if (programs := str(Path(sys.executable).parent)) not in os.get_exec_path():
+            console.print(f'  export PATH="{programs}:$PATH"', soft_wrap=True)
+        console.print(f"  export POSTROOM_REDIS_URL={url} POSTROOM_RELAY_URL={relay.url}", soft_wrap=True)
+        console.print("  export POSTROOM_FROM=you@example.org")
         console.print("  postroom send --to ann@example.org --subject hi 'it works' --wait")
         console.print("  postroom list\n\nCtrl-C ends it all.")
         worker.process.wait()
