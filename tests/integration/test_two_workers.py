@@ -20,7 +20,7 @@ def test_two_workers_on_one_schedule_deliver_each_letter_once(new_house: NewHous
     moment_ms = here.ledger.now_ms() + 500
     to = [f"due-{number}@example.com" for number in range(LETTERS)]
     have_both = Event()
-    here.answers |= dict.fromkeys(to, lambda _: None if have_both.wait(30) else "451 too late")
+    here.answers |= dict.fromkeys(to, lambda _: None if have_both.wait(60) else "451 too late")
     receipts = [here.postroom.send_letter(each, "hi", send_at=moment_ms) for each in to]
     wait_until(lambda: all("received" in each.log.read_text() for each in workers), "both have their share")
     have_both.set()
