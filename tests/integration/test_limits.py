@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from threading import Event
 
 import pytest
 
@@ -14,7 +13,7 @@ from house import Desk, desk
 from postroom import LetterState, Receipt
 from postroom.ledger.relays import Demand
 from postroom_worker.delivery import deliver
-from postroom_worker.dev.scripted_relay import Script, ScriptedRelay, say, scripted_relay, wait_for
+from postroom_worker.dev.scripted_relay import ScriptedRelay, say, scripted_relay
 from postroom_worker.dev.server import wait_until
 from postroom_worker.smtp.pool import NoPlace
 
@@ -23,10 +22,10 @@ ANN, BEN, CAT = "ann@example.com", "ben@example.net", "cat@example.com"
 
 @contextmanager
 def limited(
-    redis_url: str, folder: Path, limits: str, script: Script | None = None, domains: str = "", **settings: str
+    redis_url: str, folder: Path, limits: str, domains: str = "", **settings: str
 ) -> Iterator[tuple[Desk, ScriptedRelay]]:
     """A desk whose relay has limits."""
-    with scripted_relay(script or {}) as relay:
+    with scripted_relay() as relay:
         path = folder / "relays.toml"
         path.write_text(f'[relays.default]\nurl = "{relay.url}"\nlimits = {{ {limits} }}\n{domains}')
         with desk(redis_url, "smtp://127.0.0.1:1", POSTROOM_RELAYS=str(path), **settings) as here:
@@ -147,23 +146,25 @@ def test_the_places_of_a_worker_that_died_come_back_by_themselves(redis_url: str
 
 
 def test_a_place_in_use_is_kept_beyond_its_lease(redis_url: str, tmp_path: Path) -> None:
-    go_on = Event()
-    script = {"content": wait_for(go_on)}
-    with limited(redis_url, tmp_path, "connections = 1", script, POSTROOM_LEASE_S="0.8") as (here, _):
-        demand = [[Demand(here.ledger.keys.relay_sessions("default"), "places", 1, 1000)]]
-        with here.office.pool.session(here.office.relays[0]), here.office.leases.kept([], lambda: None):
-            ends = here.ledger.now_ms() + 2000
-            while here.ledger.now_ms() < ends:
-                assert here.ledger.relays.admit(demand, "another", 800, bulk=[False])[0][0] > 0
-        go_on.set()
+    with limited(redis_url, tmp_path, "connections = 1", POSTROOM_LEASE_S="600") as (here, _):
+        sessions = here.ledger.keys.relay_sessions("default")
+        here.office.leases._every_s = 0.01
+        pool, to = here.office.pool, here.office.relays[0]
+        with pool.session(to) as session, here.office.leases.kept([], lambda: None):
+            place = pool.member(session)
+            soon_ms = here.ledger.now_ms() + 300_000
+            here.ledger.redis.zadd(sessions, {place: soon_ms})
+            wait_until(lambda: (here.ledger.redis.zscore(sessions, place) or 0) > soon_ms, "its lease is prolonged")
+            demand = [[Demand(sessions, "places", 1, 1000)]]
+            assert here.ledger.relays.admit(demand, "another", 600_000, bulk=[False])[0][0] > 0
 
 
 def test_an_idle_session_is_ended_for_a_worker_that_waits_for_its_place(redis_url: str, tmp_path: Path) -> None:
-    with limited(redis_url, tmp_path, "connections = 1", POSTROOM_LEASE_S="2") as (here, relay):
+    with limited(redis_url, tmp_path, "connections = 1") as (here, relay):
         assert here.deliver(here.accept(ANN)).state is LetterState.SENT
         with desk(redis_url, "smtp://127.0.0.1:1", POSTROOM_RELAYS=str(tmp_path / "relays.toml")) as other:
             wait_until(lambda: other.deliver(other.accept(BEN)).state is LetterState.SENT, "its place is free")
-        assert relay.sessions[0].ended == "quit"
+        wait_until(lambda: relay.sessions[0].ended == "quit", "the first one has ended")
 
 
 def test_connections_a_second(redis_url: str, tmp_path: Path) -> None:
