@@ -87,7 +87,7 @@ def ask(name_server: NameServer) -> Iterator[Ask]:
 
     with asking(name_server) as resolver:
 
-        def ask(domain: str, timeout_s: float = 5.0) -> Verdict:
+        def ask(domain: str, timeout_s: float = 30.0) -> Verdict:
             return check_domain(domain, resolver=resolver, timeout_s=timeout_s)
 
         yield ask
@@ -141,7 +141,7 @@ def test_unknown_if_a_question_that_matters_was_not_answered(ask: Ask, domain: s
     verdict = ask(domain, timeout_s=0.5)
     assert verdict.answer is Answer.UNKNOWN
     assert "did not answer" in verdict.reason
-    assert time.perf_counter() - start < 5
+    assert time.perf_counter() - start < 30
 
 
 def test_the_time_limit_is_for_all_questions_together(ask: Ask, name_server: NameServer) -> None:
@@ -149,7 +149,7 @@ def test_the_time_limit_is_for_all_questions_together(ask: Ask, name_server: Nam
     name_server.faults |= {(f"silent{number}.test", "A"): SILENCE for number in range(100)}
     start = time.perf_counter()
     assert ask("many.test", timeout_s=0.5).answer is Answer.UNKNOWN
-    assert time.perf_counter() - start < 5
+    assert time.perf_counter() - start < 30
 
 
 def test_the_domain_is_asked_for_as_it_is_sent_and_only_as_a_whole_name(ask: Ask, name_server: NameServer) -> None:
@@ -392,7 +392,7 @@ def test_a_relay_that_does_not_finish_its_reply_is_given_no_longer_than_the_limi
     with script(*replies) as (_, port):
         start = time.perf_counter()
         verdict = check_at_relay("jane@x.test", "127.0.0.1", port, timeout_s=0.3)
-        assert time.perf_counter() - start < 5
+        assert time.perf_counter() - start < 30
     assert (verdict.answer, verdict.reason) == (Answer.UNKNOWN, "127.0.0.1 did not answer (timed out)")
 
 
@@ -410,7 +410,7 @@ def test_a_relay_that_speaks_an_octet_at_a_time_is_given_no_longer_than_the_limi
     with script(b"220 " + b"x" * 1000, pause_s=0.05) as (_, port):
         start = time.perf_counter()
         assert check_at_relay("jane@x.test", "127.0.0.1", port, timeout_s=0.3).answer is Answer.UNKNOWN
-        assert time.perf_counter() - start < 5
+        assert time.perf_counter() - start < 30
 
 
 def test_what_the_relay_says_is_shown_short_and_with_its_controls_written_out() -> None:

@@ -44,7 +44,7 @@ def test_after_a_pause_one_letter_probes_and_the_others_wait_for_it(redis_url: s
 def test_the_letter_that_met_the_pause_comes_after_the_others(redis_url: str) -> None:
     with (
         scripted_relay({"connect": BUSY}, {}) as relay,
-        desk(redis_url, relay.url, POSTROOM_PAUSE_FIRST_S="10") as here,
+        desk(redis_url, relay.url, POSTROOM_PAUSE_FIRST_S="60", POSTROOM_PAUSE_MAX_S="60") as here,
     ):
         culprit, other = here.accept("culprit@example.com"), here.accept("other@example.com")
         here.deliver(culprit)
@@ -80,13 +80,13 @@ def test_one_letter_that_makes_the_relay_hang_up_does_not_stop_the_others_and_pa
 
 
 def test_a_prober_that_dies_leaves_the_probe_to_another(redis_url: str) -> None:
-    settings = {"POSTROOM_LEASE_S": "0.3"}
-    with scripted_relay({"connect": BUSY}, {}) as relay, desk(redis_url, relay.url, **settings) as here:
+    with scripted_relay({"connect": BUSY}, {}) as relay, desk(redis_url, relay.url) as here:
         here.deliver(here.accept("first@example.com"))
         half_open(here)
-        assert here.ledger.relays.knock("default", "who dies", 300, 1).state == "probe"
-        assert here.ledger.relays.knock("default", "another", 300, 1).state == "half-open"
-        wait_until(lambda: here.ledger.relays.knock("default", "another", 300, 1).state == "probe", "it is theirs")
+        assert here.ledger.relays.knock("default", "who dies", 600_000, 1).state == "probe"
+        assert here.ledger.relays.knock("default", "another", 600_000, 1).state == "half-open"
+        here.ledger.redis.hset(here.ledger.keys.relay_breaker("default"), "probe_until_ms", 1)  # its time is over
+        assert here.ledger.relays.knock("default", "another", 600_000, 1).state == "probe"
 
 
 def test_a_probe_that_is_not_sent_after_all_does_not_stop_its_worker(redis_url: str) -> None:
@@ -188,7 +188,7 @@ def test_an_address_that_the_answer_repeats_makes_it_no_other_answer(redis_url: 
         say(f"554 5.7.1 <{address}>: Relay access denied")(session)
 
     with scripted_relay({"rcpt": denied}) as relay, desk(redis_url, relay.url, POSTROOM_REFUSALS_MAX="3") as here:
-        assert refused(here, relay, 4)[-1] is LetterState.DEFERRED
+        assert refused(here, relay, 3)[-1] is LetterState.DEFERRED
 
 
 def test_nor_does_its_domain_or_what_numbers_the_answer(redis_url: str) -> None:
@@ -196,7 +196,8 @@ def test_nor_does_its_domain_or_what_numbers_the_answer(redis_url: str) -> None:
         address = session.commands[-1].partition("<")[2].rpartition(">")[0]
         say(f"554 5.7.1 <{address}>: Relay access denied (4f8Kq{session.number}{len(session.commands):04})")(session)
 
-    with scripted_relay({"rcpt": denied}) as relay, desk(redis_url, relay.url, POSTROOM_REFUSALS_MAX="3") as here:
+    settings = {"POSTROOM_REFUSALS_MAX": "3", "POSTROOM_PAUSE_FIRST_S": "60", "POSTROOM_PAUSE_MAX_S": "60"}
+    with scripted_relay({"rcpt": denied}) as relay, desk(redis_url, relay.url, **settings) as here:
         letters = [here.deliver(here.accept(f"ann@{each}.example")) for each in ("a", "b", "c", "d")]
         assert [each.state for each in letters] == [LetterState.FAILED] * 2 + [LetterState.DEFERRED] * 2
         assert letters[3].reason == letters[2].reason, "who waits learns why, and nobody's address"

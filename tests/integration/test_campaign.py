@@ -19,7 +19,7 @@ from postroom_worker.timer import longest_waits_ms, tick
 from postroom_worker.turn import stand_in_line
 
 CHUNK = 10
-PATIENCE_S = 30
+PATIENCE_S = 60
 
 
 def campaign(here: House, letters: int) -> list[Letter]:

@@ -56,7 +56,7 @@ def test_a_letter_that_was_sent_cannot_be_cancelled(shared: House) -> None:
 
 
 def test_cancelling_a_deferred_letter_leaves_alone_who_has_it(new_house: NewHouse) -> None:
-    here = new_house(POSTROOM_RETRY_FIRST_S="60")
+    here = new_house(POSTROOM_RETRY_FIRST_S="60", POSTROOM_RETRY_MAX_S="60")
     here.answers["grey@example.com"] = greylisted(1000)
     here.worker()
     receipt = here.postroom.send_letter(["has-it@example.com", "grey@example.com"], "hi")

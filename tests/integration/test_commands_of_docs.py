@@ -10,7 +10,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 from msgspec.structs import replace
 
+from house import GROWING_S
 from pages import PAGES, Command, commands
 from postroom import Letter, LetterState, Postroom, RecipientState, Settings
 from postroom.cli import main
@@ -109,7 +110,7 @@ def meant(words: list[str]) -> click.Command:
 
 
 @contextmanager
-def interrupted(after_s: float = 0.3) -> Iterator[None]:
+def interrupted(after_s: float) -> Iterator[None]:
     """Have Ctrl-C come after a while."""
     main_thread = threading.main_thread().ident
     assert main_thread
@@ -129,9 +130,14 @@ def run(command: Command, environment: dict[str, str], letter: Callable[[LetterS
     if any("--yes" in each.opts for each in meant(words).params):
         words.append("--yes")
     words += PATIENCE.get(name, ())
-    until = interrupted() if name in ENDLESS and not {"--no-follow", "--times"} & set(words) else nullcontext()
-    with until:
+    if name not in ENDLESS or {"--no-follow", "--times"} & set(words):
         return CliRunner().invoke(main, words, env=environment)
+    for after_s in GROWING_S:  # it has to be under way by then
+        with suppress(KeyboardInterrupt), interrupted(after_s):
+            found = CliRunner().invoke(main, words, env=environment)
+            if "Aborted!" not in found.output:
+                return found
+    raise TimeoutError(f"{words} has not begun in {GROWING_S[-1]:g} s")
 
 
 @pytest.mark.parametrize("page", RUN)

@@ -19,7 +19,7 @@ def test_a_chunk_is_shared_among_all_sessions(redis_url: str) -> None:
         delivery = Thread(target=deliver, args=(here.office, chunk))
         delivery.start()
         try:
-            wait_until(lambda: len(relay.sessions) == 4, "there is something for each session")
+            wait_until(lambda: sum(each.is_waiting for each in relay.sessions) == 4, "each session has something")
         finally:
             go_on.set()
             delivery.join()

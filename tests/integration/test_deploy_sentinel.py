@@ -56,7 +56,7 @@ def started(what: str, folder: Path, first: str) -> Iterator[Any]:
     finally:
         client.close()
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def answers(client: Any) -> bool:

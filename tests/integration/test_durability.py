@@ -113,6 +113,16 @@ def test_new_letters_are_refused_before_redis_is_full_and_outcomes_are_recorded(
         here.accept("ben@example.com")
 
 
+def test_a_part_of_one_leaves_it_to_redis_however_full_it_is(tmp_path: Path) -> None:
+    with (
+        server(tmp_path, "--appendonly", "no") as small,
+        desk(small.url, "smtp://127.0.0.1:1", POSTROOM_MEMORY_PART="1") as here,
+    ):
+        here.ledger.redis.config_set("maxmemory", 1)
+        with pytest.raises(LedgerUnavailable, match="Redis is full"):
+            here.accept("ann@example.com")
+
+
 def fill(redis: Redis) -> None:
     """Fill a Redis until it takes nothing more, be it ever so small."""
     size = 100_000

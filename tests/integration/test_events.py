@@ -226,7 +226,7 @@ def test_tail_follows_until_it_is_interrupted(new_house: NewHouse) -> None:
         accept(here.ledger, "late")
         assert msgspec.json.decode(process.stdout.readline())["id"] == "late"
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     finally:
         process.kill()
         process.wait()

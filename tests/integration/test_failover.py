@@ -46,7 +46,8 @@ def test_a_letter_goes_to_the_next_relay_at_once_and_loses_no_attempt(
 
 
 def test_a_relay_that_is_down_stays_visible_though_another_serves(redis_url: str, tmp_path: Path) -> None:
-    with two_relays(redis_url, tmp_path, {"connect": BUSY}, {}, POSTROOM_PAUSE_FIRST_S="60") as (here, first, _):
+    pause = {"POSTROOM_PAUSE_FIRST_S": "60", "POSTROOM_PAUSE_MAX_S": "60"}
+    with two_relays(redis_url, tmp_path, {"connect": BUSY}, {}, **pause) as (here, first, _):
         for number in range(3):
             assert here.deliver(here.accept(f"a-{number}@example.com")).state is LetterState.SENT
         assert len(first.sessions) == 1, "it is left alone"

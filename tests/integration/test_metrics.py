@@ -271,4 +271,4 @@ def test_the_exporter_serves_at_the_address_of_the_settings_until_it_is_interrup
         assert "in use" in second.stderr
         assert "POSTROOM_METRICS_PORT" in second.stderr
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0

@@ -14,7 +14,7 @@ from postroom_worker.delivery import deliver
 from postroom_worker.dev.scripted_relay import scripted_relay
 from postroom_worker.dev.server import wait_until
 
-pytestmark = pytest.mark.timeout(20)
+pytestmark = pytest.mark.timeout(120)
 
 
 def fail(patch: pytest.MonkeyPatch, verb: str, letter_id: str = "") -> None:

@@ -18,7 +18,7 @@ from postroom_worker.relay_check import findings
 
 def judged(url: str, **settings: str) -> list[Finding]:
     environment = {"POSTROOM_RELAY_URL": url, "POSTROOM_EHLO_NAME": "worker.example.org", **settings}
-    return list(findings(Settings.from_environment(environment), timeout_s=2))
+    return list(findings(Settings.from_environment(environment), timeout_s=30))
 
 
 @contextmanager

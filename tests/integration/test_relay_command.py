@@ -36,7 +36,7 @@ def test_a_relay_that_is_down_is_shown_with_its_reason(redis_url: str, tmp_path:
 
 
 def test_a_relay_is_paused_and_resumed(redis_url: str) -> None:
-    with scripted_relay() as relay, desk(redis_url, relay.url) as here:
+    with scripted_relay() as relay, desk(redis_url, relay.url, POSTROOM_RETRY_MAX_S="3600") as here:
         settings = {"POSTROOM_RELAY_URL": relay.url}
         waits = here.accept("ann@example.com")
         paused = run(redis_url, settings, "pause", "default", "--reason", "they move house", "--json")

@@ -143,7 +143,8 @@ def playing(phase: Phase, found: Met, redis_url: str) -> Iterator[tuple[Desk, Sc
     authority = trustme.CA()
     settings = {"POSTROOM_LETTER_MAX": "20000000"}
     if found is Silence.TIMEOUT:
-        settings |= timeouts(0.5)
+        # One of EHLO's kind has to leave EHLO its time.
+        settings |= timeouts(2 if phase is Phase.IDLE else 0.5, phase)
     with (
         scripted_relay(*scripts(phase, found), offers=offers, credentials=("us", "secret")) as relay,
         authority.cert_pem.tempfile() as ca_file,

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from house import Desk, desk, timeouts
+from house import Desk, but_for_rset, desk, timeouts
 from postroom import InvalidSettings, LetterState, RecipientState
 from postroom_worker.dev.scripted_relay import (
     OFFERS,
@@ -21,6 +21,7 @@ from postroom_worker.dev.scripted_relay import (
     scripted_relay,
 )
 from postroom_worker.dev.server import wait_until
+from postroom_worker.outcome import Phase
 
 MALFORMED = {
     "no code": b"ok\r\n",
@@ -100,7 +101,7 @@ def test_a_reply_without_end_is_cut_off(step: str, raw: bytes, redis_url: str) -
 @pytest.mark.parametrize("step", ["connect", "ehlo", "mail", "content"])
 def test_a_relay_that_says_an_octet_now_and_then_is_not_waited_for(step: str, redis_url: str) -> None:
     slow: Reaction = drip("250-" + "x" * 10_000, every_s=0.1)
-    with scripted_relay({step: slow}) as relay, desk(redis_url, relay.url, **timeouts(0.5)) as here:
+    with scripted_relay({step: slow}) as relay, desk(redis_url, relay.url, **timeouts(0.5, Phase(step))) as here:
         status = here.deliver(here.accept("ann@example.com"))
     assert status.state is LetterState.DEFERRED
     assert "timeout" in status.recipients["ann@example.com"].reply
@@ -138,7 +139,7 @@ def test_letters_share_a_session(redis_url: str) -> None:
         with desk(redis_url, relay.url) as here:
             assert {delivered(here) for _ in range(5)} == {LetterState.SENT}
         assert len(relay.sessions) == 1
-        assert relay.verbs == ["EHLO", *(["MAIL", "RCPT", "DATA"] * 5), "QUIT"]
+        assert but_for_rset(relay.verbs) == ["EHLO", *(["MAIL", "RCPT", "DATA"] * 5), "QUIT"]
         wait_until(lambda: relay.sessions[0].ended, "the session has ended")
         assert relay.sessions[0].ended == "quit"
 

@@ -7,7 +7,7 @@ import signal
 from collections import Counter
 from threading import Event
 
-from house import House, NewHouse
+from house import House, NewHouse, end_claims
 from postroom import Letter, LetterState, Receipt
 from postroom_worker.dev.fleet import Worker
 from postroom_worker.dev.scripted_relay import (
@@ -72,7 +72,7 @@ def test_the_letters_in_hand_are_finished_wherever_they_are(new_house: NewHouse)
 def test_a_worker_that_is_not_left_its_time_has_told_what_is_uncertain(new_house: NewHouse) -> None:
     """The relay never answers the end. A second SIGTERM changes nothing; after the grace comes SIGKILL."""
     with scripted_relay({"content": silent}) as relay:
-        here = new_house(POSTROOM_RELAY_URL=relay.url, POSTROOM_LEASE_S="1")
+        here = new_house(POSTROOM_RELAY_URL=relay.url)
         worker = here.worker()
         hold = here.postroom.send_letter("hold@example.com", "hi", on_uncertain="hold")
         resend = here.postroom.send_letter("resend@example.com", "hi")
@@ -84,6 +84,7 @@ def test_a_worker_that_is_not_left_its_time_has_told_what_is_uncertain(new_house
         worker.kill()
 
         def is_told(receipt: Receipt, *events: str) -> bool:
+            end_claims(here.ledger, receipt)
             here.ledger.release_due(10)
             return here.events(receipt) == ["queued", *events]
 
@@ -110,7 +111,7 @@ def test_ctrl_c_in_a_terminal_reaches_the_children_too_and_the_letter_in_hand_is
 
 def test_a_worker_that_is_to_quit_at_once_has_told_what_is_uncertain(new_house: NewHouse) -> None:
     with scripted_relay({"content": silent}) as relay:
-        here = new_house(POSTROOM_RELAY_URL=relay.url, POSTROOM_LEASE_S="1")
+        here = new_house(POSTROOM_RELAY_URL=relay.url)
         worker = here.worker("worker", "--concurrency=1")
         receipt = here.postroom.send_letter("ann@example.com", "hi", on_uncertain="hold")
         wait_until(lambda: sum(each.has_content for each in relay.sessions) == 1, "the relay has it")
@@ -118,6 +119,7 @@ def test_a_worker_that_is_to_quit_at_once_has_told_what_is_uncertain(new_house: 
         wait_until(lambda: worker.process.poll() is not None, "it has stopped")
 
         def is_held() -> bool:
+            end_claims(here.ledger, receipt)
             here.ledger.release_due(10)
             return receipt.status().state is LetterState.HELD
 

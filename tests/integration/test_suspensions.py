@@ -21,6 +21,7 @@ from postroom_worker.dev.server import wait_until
 
 ANN, BEN = "ann@example.com", "ben@example.net"
 SLOW = {"POSTROOM_RETRY_MAX_S": "3600", "POSTROOM_RETRY_FIRST_S": "3600"}
+PAUSE = {"POSTROOM_PAUSE_MAX_S": "600", "POSTROOM_PAUSE_FIRST_S": "600"}
 
 
 def suspended(here: Desk, kind: Kind, name: str, for_ms: int = 0) -> Suspension:
@@ -114,11 +115,15 @@ def test_a_chunk_in_hand_stops_where_it_is(kind: Kind, name: str, redis_url: str
 
 def test_a_suspension_ends_by_itself(redis_url: str) -> None:
     with scripted_relay() as relay, desk(redis_url, relay.url, **SLOW) as here:
-        suspended(here, "tag", "spring", for_ms=300)
+        suspended(here, "tag", "spring", for_ms=600_000)
         receipt = here.accept(ANN, tags=["spring"])
-        assert here.deliver(receipt).state is LetterState.DEFERRED
-        wait_until(lambda: goes_on(here, receipt).state is LetterState.SENT, "it goes on")
-        assert current(here.ledger)[0] == []
+        status = here.deliver(receipt)
+        assert status.state is LetterState.DEFERRED
+        assert (status.next_attempt_at or 0) <= here.ledger.now_ms() / 1000 + 600, "it waits no longer than that"
+        suspended(here, "tag", "spring", for_ms=1)
+        here.ledger.redis.zadd(here.ledger.keys.index_of(receipt.id, LetterState.DEFERRED), {receipt.id: 0})
+        wait_until(lambda: current(here.ledger)[0] == [], "the time is over")
+        assert goes_on(here, receipt).state is LetterState.SENT
 
 
 def test_time_in_a_suspension_does_not_count_towards_giving_up(redis_url: str) -> None:
@@ -279,6 +284,7 @@ def test_what_a_worker_puts_aside_before_it_hears_of_the_end_goes_on_too(redis_u
             deliver(here.office, [receipt.id])  # this desk has not heard of it yet
 
         here.office.orders._read()
+        here.office.orders._asked_s = float("inf")
         worker = Thread(target=put_aside)
         worker.start()
         assert run(redis_url, "resume", "--tag", "spring", "--yes").exit_code == 0
@@ -291,7 +297,7 @@ def test_what_a_worker_puts_aside_before_it_hears_of_the_end_goes_on_too(redis_u
 
 def test_what_waits_for_a_relay_that_was_down_goes_on_when_an_operator_says_so(redis_url: str) -> None:
     busy = {"connect": both(say("421 4.3.2 busy"), close)}
-    with scripted_relay(busy) as relay, desk(redis_url, relay.url, POSTROOM_PAUSE_FIRST_S="600") as here:
+    with scripted_relay(busy) as relay, desk(redis_url, relay.url, **PAUSE) as here:
         here.deliver(here.accept(ANN))
         receipt = here.accept(BEN)
         assert here.deliver(receipt).reason.startswith("relay default is left alone: 421")

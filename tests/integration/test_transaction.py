@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from house import Desk, desk
+from house import Desk, but_for_rset, desk
 from postroom import InvalidLetter, Letter, LetterState, LetterStatus, RecipientState, make_mime_part
 from postroom_worker.dev.scripted_relay import (
     OFFERS,
@@ -132,7 +132,7 @@ def test_a_letter_beyond_the_size_limit_is_refused_before_it_is_sent(redis_url: 
         assert here.deliver(large).state is LetterState.FAILED
         assert "SIZE" in large.status().recipients[ANN].reply
         assert here.deliver(small).state is LetterState.SENT
-        assert relay.verbs == ["EHLO", "MAIL", "RCPT", "DATA"], "the session serves the next letter"
+        assert but_for_rset(relay.verbs) == ["EHLO", "MAIL", "RCPT", "DATA"], "the session serves the next letter"
 
 
 HOSTILE = [
@@ -237,7 +237,8 @@ def test_a_relay_that_asks_for_content_though_it_refused_everybody_gets_none(cod
         assert {each.reply[:3] for each in status.recipients.values()} == {code[:3]}
         assert relay.taken == []
         here.deliver(here.accept(CAT))
-        assert relay.verbs == ["EHLO", "MAIL", "RCPT", "RCPT", "DATA", "RSET", "MAIL", "RCPT", "DATA"]
+        assert relay.verbs[:6] == ["EHLO", "MAIL", "RCPT", "RCPT", "DATA", "RSET"]
+        assert but_for_rset(relay.verbs[6:]) == ["MAIL", "RCPT", "DATA"]
 
 
 def test_a_relay_that_refused_the_sender_and_asks_for_content_all_the_same_gets_none(redis_url: str) -> None:

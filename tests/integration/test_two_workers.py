@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from threading import Event
 
 from house import NewHouse
 from postroom import LetterState
@@ -17,9 +18,12 @@ def test_two_workers_on_one_schedule_deliver_each_letter_once(new_house: NewHous
     workers = [here.worker("one"), here.worker("two")]
     wait_until(lambda: all(" ready." in each.log.read_text() for each in workers), "both are ready")
     moment_ms = here.ledger.now_ms() + 500
-    receipts = [
-        here.postroom.send_letter(f"due-{number}@example.com", "hi", send_at=moment_ms) for number in range(LETTERS)
-    ]
+    to = [f"due-{number}@example.com" for number in range(LETTERS)]
+    have_both = Event()
+    here.answers |= dict.fromkeys(to, lambda _: None if have_both.wait(60) else "451 too late")
+    receipts = [here.postroom.send_letter(each, "hi", send_at=moment_ms) for each in to]
+    wait_until(lambda: all("received" in each.log.read_text() for each in workers), "both have their share")
+    have_both.set()
     assert {each.wait().state for each in receipts} == {LetterState.SENT}
     assert Counter(here.relay.accepted.values()) == {1: LETTERS}
     assert {each.status().attempts for each in receipts} == {1}

@@ -12,7 +12,7 @@ from typing import cast
 import pytest
 
 from brokers import Broker
-from house import House, house
+from house import House, end_claims, house
 from postroom import LetterState, Receipt
 from postroom.ledger import Ledger
 from postroom_worker.dev.scripted_relay import ScriptedRelay, Session, say, scripted_relay, silent
@@ -66,7 +66,7 @@ def killed(
 
     with ExitStack() as running:
         relay = running.enter_context(scripted_relay({"data": at_data, "content": at_end}))
-        settings = {"POSTROOM_RELAY_URL": relay.url, "POSTROOM_LEASE_S": "2"}
+        settings = {"POSTROOM_RELAY_URL": relay.url, "POSTROOM_LEASE_S": "6"}
         here = running.enter_context(
             house(tmp_path_factory.mktemp("killed"), empty_database(), new_broker(), **settings)
         )
@@ -90,6 +90,7 @@ def killed(
             each.wait()
         was_renewed = {each.status().state for each in in_hand} == {LetterState.SENDING}
         first.kill()
+        end_claims(here.ledger, *in_hand)
         for each in in_hand:
             each.wait()
         yield Killed(here, relay, without_main, was_renewed, before, resend, hold, others)

@@ -83,7 +83,7 @@ def test_a_script_of_what_is_shared_writes_nothing_when_one_of_its_keys_is_of_th
         assert {key: redis.dump(key) for key in all_keys(redis)} == before
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("key", OF_EVERYBODY)
 def test_workers_go_on_when_a_key_of_all_letters_was_overwritten(key: str, empty_redis: Callable[[], str]) -> None:
     with scripted_relay() as relay, desk(empty_redis(), relay.url, POSTROOM_EVENTS_MAX="100") as here:
@@ -135,7 +135,7 @@ def test_a_number_of_partitions_that_is_none_is_told_with_the_remedy(empty_redis
         assert told.value.is_alert
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("pattern", OVERWRITTEN_IN_THE_WINDOW.values(), ids=OVERWRITTEN_IN_THE_WINDOW)
 def test_what_became_of_a_letter_is_recorded_and_the_wrong_value_put_aside(
     pattern: str, redis_url: str, caplog: pytest.LogCaptureFixture
@@ -186,7 +186,7 @@ def test_the_schedule_goes_on_without_an_index_that_was_overwritten(state: str, 
         assert views.account(here.ledger, receipt.id).status.state is LetterState.QUEUED
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("what", ["breaker", "slowed", "refusals", "sessions", "letters", "connections"])
 def test_no_letter_waits_for_what_was_known_of_its_relay(what: str, redis_url: str, tmp_path: Path) -> None:
     with scripted_relay() as relay:

@@ -275,5 +275,5 @@ def test_a_long_body_takes_no_memory_and_little_time() -> None:
         signed(content, BOTH)
         took, peak = time.process_time() - began, tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert took < 3
+        assert took < 60, "what is quadratic takes hours"
         assert peak < 3 * len(body)

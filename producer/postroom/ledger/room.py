@@ -29,6 +29,8 @@ class Room:
         Raises:
             LedgerUnavailable: there is not.
         """
+        if self.most >= 1:
+            return
         if clock.steady_s() - self._asked_s > _FRESH_S:
             self._used = max(_used(each.redis.info("memory")) for each in primaries(self.redis))
             self._asked_s = clock.steady_s()

@@ -25,7 +25,7 @@ from redis.exceptions import RedisError
 from postroom import clock
 from postroom.errors import PostroomError
 
-_PATIENCE_S = 30.0
+_PATIENCE_S = 60.0
 _PR_SET_PDEATHSIG = 1
 _PORTS_FROM, _PORTS = 20_000, 12_000
 T = TypeVar("T")
