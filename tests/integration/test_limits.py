@@ -13,7 +13,7 @@ from house import Desk, desk
 from postroom import LetterState, Receipt
 from postroom.ledger.relays import Demand
 from postroom_worker.delivery import deliver
-from postroom_worker.dev.scripted_relay import ScriptedRelay, say, scripted_relay
+from postroom_worker.dev.scripted_relay import Script, ScriptedRelay, say, scripted_relay
 from postroom_worker.dev.server import wait_until
 from postroom_worker.smtp.pool import NoPlace
 
@@ -22,10 +22,10 @@ ANN, BEN, CAT = "ann@example.com", "ben@example.net", "cat@example.com"
 
 @contextmanager
 def limited(
-    redis_url: str, folder: Path, limits: str, domains: str = "", **settings: str
+    redis_url: str, folder: Path, limits: str, script: Script | None = None, domains: str = "", **settings: str
 ) -> Iterator[tuple[Desk, ScriptedRelay]]:
     """A desk whose relay has limits."""
-    with scripted_relay() as relay:
+    with scripted_relay(script or {}) as relay:
         path = folder / "relays.toml"
         path.write_text(f'[relays.default]\nurl = "{relay.url}"\nlimits = {{ {limits} }}\n{domains}')
         with desk(redis_url, "smtp://127.0.0.1:1", POSTROOM_RELAYS=str(path), **settings) as here:
