@@ -39,6 +39,8 @@ _QP_EDGES: Final = (b"\n.", b"\nFrom ", b" \r", b"\t\r", b"." * 32)
 """What is escaped because of its place."""
 _QP_PIECE: Final = re.compile(rb".{1,%d}(?<!=)(?<!=.)(?!\.|From )" % _QP_COLUMNS)
 """As much of a line as fits before a soft line break, and never a part of an escape."""
+_QP_KEPT: Final = 32 * 1024
+"""Octets of a text that is kept encoded: the letters of a campaign often share theirs."""
 
 
 def has_canonical_newlines(octets: bytes) -> bool:
@@ -97,7 +99,9 @@ def encode(octets: bytes, encoding: str) -> bytes:
         buffer = BytesIO()
         buffer.writelines(_base64_pieces(octets))
         return buffer.getvalue()
-    return _quoted_printable(octets) if encoding == "quoted-printable" else octets
+    if encoding == "quoted-printable":
+        return _kept_quoted_printable(octets) if len(octets) <= _QP_KEPT else _quoted_printable(octets)
+    return octets
 
 
 def encode_in_pieces(octets: bytes, encoding: str) -> tuple[bytes, ...]:
@@ -173,3 +177,6 @@ def _quoted_printable(octets: bytes) -> bytes:
         escaped = escaped.replace(mangled, hidden)
     lines = escaped[1:].split(b"\n")
     return b"\r\n".join([b"=\r\n".join(_QP_PIECE.findall(line)) if len(line) > _QP_COLUMNS else line for line in lines])
+
+
+_kept_quoted_printable = lru_cache(maxsize=16)(_quoted_printable)
