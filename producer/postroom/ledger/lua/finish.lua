@@ -13,10 +13,10 @@ if found[3] == ARGV[2] then return 'again' end
 if found[1] ~= 'sending' or found[2] ~= ARGV[2] then return 'stale' end
 expect(history, sending, index)
 
-move(ARGV[1], sending, index, now + tonumber(ARGV[4]))
 redis.call('HSET', letter, 'state', ARGV[3], 'finished', ARGV[2], 'recipients', ARGV[5], 'attempts', ARGV[6],
   'uncertain', ARGV[7], 'pauses', ARGV[8], 'reason', ARGV[9], 'deaths', '0',
   'relay', ARGV[12] ~= '' and ARGV[12] or found[4] or '')
+move(ARGV[1], sending, index, now + tonumber(ARGV[4]))
 redis.call('HDEL', letter, 'nonce', 'window', 'worker', ARGV[10] == '1' and 'letter' or 'nonce')
 if ARGV[13] ~= '0' then
   -- When it might first be sent is the difference of the two: that stays.

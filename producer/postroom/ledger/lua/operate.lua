@@ -13,8 +13,8 @@ if found[3] == ARGV[2] then return 'done' end
 if found[1] ~= ARGV[3] or found[2] ~= ARGV[4] then return found[1] end
 expect(history, from, to)
 
-move(ARGV[1], from, to, now + tonumber(ARGV[6]))
 redis.call('HSET', letter, 'state', ARGV[5], 'acted', ARGV[2], 'recipients', ARGV[7], 'reason', ARGV[9])
+move(ARGV[1], from, to, now + tonumber(ARGV[6]))
 if ARGV[8] == '1' then
   local give_up = tonumber(redis.call('HGET', letter, 'give_up_in_ms'))
   redis.call('HSET', letter, 'give_up_ms', digits(now + give_up), 'uncertain', '0', 'deaths', '0', 'pauses', '0')

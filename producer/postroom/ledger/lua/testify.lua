@@ -14,10 +14,10 @@ if not found[3] or not found[3]:find(ARGV[2], 1, true) then return 'nothing' end
 if found[1] ~= ARGV[3] or found[2] ~= ARGV[4] then return found[1] end
 expect(history, from, to)
 
-move(ARGV[1], from, to, now + tonumber(ARGV[6]))
 -- Whoever is in a window of the same letter now has evidence to give, too.
 local late = found[5] and found[6] and (found[3] .. ' ' .. found[6]) or found[3]
 redis.call('HSET', letter, 'state', ARGV[5], 'recipients', ARGV[7], 'testified', ARGV[2], 'late', late)
+move(ARGV[1], from, to, now + tonumber(ARGV[6]))
 if ARGV[5] ~= ARGV[3] then redis.call('HSET', letter, 'reason', '') end
 redis.call('HDEL', letter, 'nonce', 'window', 'worker')
 if ARGV[8] == '1' then redis.call('HDEL', letter, 'letter') end
