@@ -101,10 +101,13 @@ class LedgerUnavailable(PostroomError):
 
 
 class PartlySent(PostroomError):
-    """Sending many letters ended early, for the reason that is its cause; those before were accepted."""
+    """Sending many letters ended early, for the reason that is its cause.
+
+    When that is `LedgerUnavailable`, further letters may have been accepted: those that were on their way to Redis.
+    """
 
     def __init__(self, receipts: Sequence[Any]) -> None:
-        super().__init__(f"{len(receipts)} letters were accepted; the others were not sent")
+        super().__init__(f"{len(receipts)} letters are known to be accepted")
         self.receipts = receipts
         """Of the letters that were accepted, in order: each a `Receipt`."""
 

@@ -79,9 +79,12 @@ class Postroom:
             progress: called after each chunk with the number of letters accepted so far.
 
         Raises:
+            InvalidLetter: `chunk` is none.
             PartlySent: a letter could not be made or sent, or Redis went away; its cause says which and why, and it
-                carries the receipts of those before.
+                carries the receipts of those that were accepted. When Redis went away, the chunk in hand may have been.
         """
+        if chunk < 1:
+            raise invalid("chunk", f"it is {chunk}", "give 1 or more")
         receipts: list[Receipt] = []
         for _ in self._send_chunks(_chunks(letters, chunk), receipts):
             if progress:
@@ -91,38 +94,39 @@ class Postroom:
     def _send_chunks(
         self, chunks: Iterable[tuple[list[Letter], Exception | None]], receipts: list[Receipt]
     ) -> Iterator[None]:
-        """Send chunks, add their receipts, and yield after each."""
+        """Send chunks, and yield after each."""
         error, under_way = None, None
         try:
             for some, ended_by in chunks:
                 error = ended_by
                 if under_way:
-                    receipts += next(under_way)
+                    next(under_way, None)
                     yield
-                under_way = self._send_chunk(some)
+                under_way = self._send_chunk(some, receipts)
                 next(under_way)
             if under_way:
-                receipts += next(under_way)
+                next(under_way, None)
                 yield
         except PostroomError as refused:
             raise PartlySent(receipts) from refused
         if error:
             raise PartlySent(receipts) from error
 
-    def _send_chunk(self, letters: Sequence[Letter]) -> Iterator[list[Receipt]]:
-        """Send a chunk at the first ``next``; wait until it is recorded, and ring for it, at the second."""
+    def _send_chunk(self, letters: Sequence[Letter], receipts: list[Receipt]) -> Iterator[None]:
+        """Send a chunk at the first ``next``; at the second wait until it is recorded, ring, and add the receipts."""
         with tracing.accepting([letter.id for letter in letters]) as trace:
             news = self._new_letters(letters, trace)
             recorded = self.ledger.begin_accept(news)
-            yield []
-            for letter, answer in zip(letters, recorded(), strict=True):
-                if answer == "other":
-                    raise _taken(letter)
-            ready = [new.id for new in news if new.state is LetterState.QUEUED]
+            yield
+            answers = recorded()
+            ours = [new for new, answer in zip(news, answers, strict=True) if answer != "other"]
+            ready = [new.id for new in ours if new.state is LetterState.QUEUED]
             if ready:
                 with _broker_may_be_away(f"{len(ready)} letters"):
                     self.bells.ring_chunk(ready, BULK_QUEUE)
-        yield [self.receipt(letter.id) for letter in letters]
+            receipts += [self.receipt(new.id) for new in ours]
+            if len(ours) < len(letters):
+                raise _taken(letters[answers.index("other")])
 
     def _new_letters(self, letters: Sequence[Letter], trace: str) -> list[NewLetter]:
         """What the ledger is to record of letters, whose contents it keeps by then."""

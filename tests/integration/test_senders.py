@@ -20,7 +20,7 @@ from redis.connection import Connection
 
 from cluster import all_keys
 from house import House, NewHouse, house
-from postroom import LedgerUnavailable, Letter, PartlySent, Postroom, aio, sending
+from postroom import InvalidLetter, LedgerUnavailable, Letter, PartlySent, Postroom, aio, sending
 from postroom.broker import QUEUE
 from postroom.ledger import views
 from postroom.sending import new_letter
@@ -117,6 +117,24 @@ def test_a_generator_that_fails_has_sent_what_it_gave_before(here: House) -> Non
     assert subjects(here) == [f"{number:02}" for number in range(25)]
     assert [each.status().subject for each in caught.value.receipts] == subjects(here)
     assert here.bells_waiting() == 3
+
+
+def test_a_letter_that_another_has_the_key_of_keeps_no_other_of_its_chunk(here: House) -> None:
+    def keyed(name: str) -> Letter:
+        return Letter("ann@example.com", "hi", subject=name, idempotency_key="k", settings=here.postroom.settings)
+
+    here.postroom.send(keyed("first"))
+    with pytest.raises(PartlySent) as caught:
+        here.postroom.send_letters([letter(here, "1"), keyed("other"), letter(here, "2")])
+    assert "another letter was sent under it" in str(caught.value.__cause__)
+    assert subjects(here) == ["1", "2", "first"]
+    assert [each.status().subject for each in caught.value.receipts] == ["1", "2"], "who sends them again sends twice"
+    assert here.bells_waiting() == 2, "of the first, and of the chunk"
+
+
+def test_letters_in_chunks_of_none_are_refused_and_not_dropped(here: House) -> None:
+    with pytest.raises(InvalidLetter, match="chunk: it is 0; give 1 or more"):
+        here.postroom.send_letters([letter(here, "1")], chunk=0)
 
 
 def test_progress_is_told_after_each_chunk_and_letters_are_taken_one_chunk_ahead(here: House) -> None:

@@ -55,8 +55,8 @@ local function note(history, event)
 end
 
 -- A letter is in exactly one index, that of its state; its score is the time at which something has to happen next.
--- The moves of a batch are made together, at its end: so a verb moves its letter when it has written its first, for a
--- full Redis before 7 refuses only the first write of a script.
+-- The moves of a batch are made together, at its end. A verb asks for its move after its own first write, which a full
+-- Redis before 7 refuses: the later ones it would not.
 local leaving, coming = {}, {}
 local function enter(index, id, score)
   local members = coming[index] or {}
