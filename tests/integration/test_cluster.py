@@ -20,6 +20,8 @@ from postroom import InvalidSettings, LedgerUnavailable, Letter, LetterState, Po
 from postroom.cli import main
 from postroom.ledger import Claim, Ledger, views
 from postroom.ledger.cluster import Primary, primaries
+from postroom.ledger.damaged import damaged
+from postroom.ledger.keys import Keys
 from postroom.sending import new_letter
 from postroom_worker.delivery import deliver
 from postroom_worker.dev.scripted_relay import scripted_relay
@@ -120,6 +122,16 @@ def test_nor_is_one_of_a_single_partition(empty_redis: Callable[[], str]) -> Non
         first.accept("ann@example.com")
         with pytest.raises(LedgerUnavailable, match="has 1 partitions"):
             second.accept("ben@example.com")
+
+
+def test_a_key_of_everybody_that_was_overwritten_is_put_aside_on_its_own_node(empty_cluster: EmptyCluster) -> None:
+    with desk(empty_cluster(), NOBODY) as by_hand:
+        keys = [getattr(Keys, name)() for name in ("audit", "kept", "relays", "suspensions", "traces", "workers")]
+        for key in keys:
+            by_hand.ledger.redis.set(key, "somebody else's")
+        by_hand.ledger.scripts.put_aside(keys)
+        assert [by_hand.ledger.redis.get(Keys.put_aside(key)) for key in keys] == [b"somebody else's"] * len(keys)
+        assert damaged(by_hand.ledger.redis) == keys
 
 
 def test_the_broker_cannot_be_the_cluster(empty_cluster: EmptyCluster) -> None:

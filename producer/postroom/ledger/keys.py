@@ -165,7 +165,7 @@ class Keys:
     @staticmethod
     def put_aside(key: str) -> str:
         """What a key is called whose value somebody else wrote; `put_aside.lua` makes the same name."""
-        return f"{key}:damaged"
+        return f"{key if '{' in key else f'{{{key}}}'}:damaged"
 
     @staticmethod
     def damaged() -> str:
