@@ -14,10 +14,10 @@ import msgspec
 from click.testing import CliRunner
 
 from cluster import client
-from house import NewHouse
+from house import NewHouse, desk
 from postroom import LetterState, operate
 from postroom.cli import main
-from postroom.ledger import Finish, Ledger, NewLetter, Recipient
+from postroom.ledger import Finish, Ledger, NewLetter, Recipient, traces
 from postroom.ledger.events import Event, latest, read_on
 from postroom.ledger.scripts import Scripts
 from postroom.ledger.transitions import Times
@@ -154,6 +154,13 @@ def test_who_reads_on_gets_what_has_happened_since_from_all_partitions(redis_url
         assert sorted(told(found)) == [(name, "queued") for name in names]
         assert read_on(ledger, further, 1)[0] == []
         assert sorted(told(latest(ledger, 10)[0])) == sorted([("before", "queued"), *told(found)])
+
+
+def test_who_reads_on_may_wait_for_longer_than_its_connection_waits_for_an_answer(redis_url: str) -> None:
+    with desk(redis_url, "smtp://127.0.0.1:1", POSTROOM_REDIS_TIMEOUT_S="0.1") as here:
+        _, places = latest(here.ledger, 0)
+        assert read_on(here.ledger, places, 150) == ([], places)
+        assert traces.read_on(here.ledger, "default", "0-0", 150) == ([], "0-0")
 
 
 def test_a_large_event_is_cut_to_its_name_in_the_stream_and_whole_in_the_history(redis_url: str) -> None:

@@ -8,17 +8,11 @@ from typing import Any
 
 import msgspec
 
-from postroom import clock
+from postroom.ledger import streams
 from postroom.ledger.availability import available
 from postroom.ledger.record import text
+from postroom.ledger.streams import BEGINNING, Places
 from postroom.ledger.transitions import Ledger
-
-_AT_ONCE = 500
-_BEGINNING = "0-0"
-_LOOK_S = 0.2
-
-Places = Mapping[str, str]
-"""How far each partition's stream was read: the id of an entry, by the stream's key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +41,7 @@ def latest(ledger: Ledger, number: int) -> tuple[list[Event], Places]:
         key = ledger.keys.events(partition)
         with available():
             entries: Any = ledger.redis.xrevrange(key, count=max(1, number))
-        places[key] = text(entries[0][0]) if entries else _BEGINNING
+        places[key] = text(entries[0][0]) if entries else BEGINNING
         found += _events(reversed(entries))
     found.sort(key=lambda each: int(each.event["at_ms"]))
     return found[len(found) - number :] if number < len(found) else found, places
@@ -59,38 +53,17 @@ def read_on(ledger: Ledger, places: Places, wait_ms: int) -> tuple[list[Event], 
     Args:
         ledger: where it is.
         places: how far it was read.
-        wait_ms: how long to wait for something to happen; below the connection's timeout of 5 s.
+        wait_ms: how long to wait for something to happen.
 
     Raises:
         LedgerUnavailable: Redis is away.
     """
     found: list[Event] = []
     further = dict(places)
-    for key, entries in _since(ledger, places, wait_ms):
+    for key, entries in streams.read_on(ledger, places, wait_ms).items():
         found += _events(entries)
         further[key] = text(entries[-1][0])
     return found, further
-
-
-def _since(ledger: Ledger, places: Places, wait_ms: int) -> list[tuple[str, Any]]:
-    """The new entries of each stream that has some."""
-    if len(places) == 1:
-        streams: dict[Any, Any] = dict(places)
-        with available():
-            answer: Any = ledger.redis.xread(streams, count=_AT_ONCE, block=wait_ms)
-        return [(text(key), entries) for key, entries in answer or ()]
-    # Nothing waits for streams on several nodes of a cluster.
-    until_s = clock.steady_s() + wait_ms / 1000
-    while True:
-        with available():
-            pipeline: Any = ledger.redis.pipeline(transaction=False)
-            for key, place in places.items():
-                pipeline.xrange(key, f"({place}", count=_AT_ONCE)
-            found = [(key, entries) for key, entries in zip(places, pipeline.execute(), strict=True) if entries]
-        left_s = until_s - clock.steady_s()
-        if found or left_s <= 0:
-            return found
-        clock.pause(min(_LOOK_S, left_s))
 
 
 def _events(entries: Iterable[tuple[bytes, Mapping[bytes, bytes]]]) -> list[Event]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from postroom.ledger import streams
 from postroom.ledger.availability import available
 from postroom.ledger.keys import Keys
 from postroom.ledger.record import text
@@ -98,7 +99,7 @@ def place(ledger: Ledger, relay: str) -> str:
     """
     with available():
         entries: Any = ledger.redis.xrevrange(ledger.keys.relay_trace(relay), count=1)
-    return text(entries[0][0]) if entries else "0-0"
+    return text(entries[0][0]) if entries else streams.BEGINNING
 
 
 def read_on(ledger: Ledger, relay: str, place: str, wait_ms: int) -> tuple[list[tuple[str, str]], str]:
@@ -108,13 +109,12 @@ def read_on(ledger: Ledger, relay: str, place: str, wait_ms: int) -> tuple[list[
         ledger: where it is.
         relay: its name.
         place: how far it was read.
-        wait_ms: how long to wait for something to be said; below the connection's timeout of 5 s.
+        wait_ms: how long to wait for something to be said.
 
     Raises:
         LedgerUnavailable: Redis is away.
     """
-    with available():
-        answer: Any = ledger.redis.xread({ledger.keys.relay_trace(relay): place}, block=wait_ms)
-    entries = answer[0][1] if answer else []
+    key = ledger.keys.relay_trace(relay)
+    entries = streams.read_on(ledger, {key: place}, wait_ms).get(key, [])
     told = [(text(fields[b"session"]), text(fields[b"line"])) for _, fields in entries]
     return told, text(entries[-1][0]) if entries else place
