@@ -9,14 +9,16 @@ from functools import cache, lru_cache
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from amqp.exceptions import AMQPError, InternalError, MessageNacked
+from amqp.exceptions import InternalError, MessageNacked
 from celery import Celery
+from celery.exceptions import SoftTimeLimitExceeded
 from kombu import Queue
 from kombu.exceptions import OperationalError
 
 from postroom import broker, clock
 from postroom.ledger import Bell
 from postroom.redis_channel import keep_client
+from postroom.reply import printable
 from postroom.settings import Settings
 
 DELIVER = "postroom.deliver"
@@ -26,6 +28,7 @@ AWAY = (OperationalError, OSError)
 """What is raised when the broker is away."""
 
 _CONFIRM_S = 10
+_SAID_MAX = 200
 _DECLARED_S = 0.5
 """How long to wait for a queue that another process is declaring."""
 
@@ -169,8 +172,8 @@ class Bells:
         Raises:
             AWAY: the broker is away.
         """
-        app: Any = publisher(self._url, self._timeout_s)
-        with _refusals_as_away(), _producer(self._url, self._timeout_s) as producer:
+        with _others_as_away(), _producer(self._url, self._timeout_s) as producer:
+            app: Any = publisher(self._url, self._timeout_s)
 
             def count() -> dict[str, int]:
                 # Declaring tells how many wait; a queue that is not there yet is made, and is empty.
@@ -190,17 +193,13 @@ def _is_in_the_making(error: BaseException | None) -> bool:
 
 @contextmanager
 def _others_as_away() -> Iterator[None]:
-    """Raise as OperationalError whatever kombu raises: after a failover even what no broker said (AttributeError)."""
+    """Raise as OperationalError whatever kombu raises: after a failover even what no broker said (AttributeError).
+
+    What Celery raises in a caller's task, when its time is over, is no broker's, and the task's to hear.
+    """
     try:
         yield
+    except SoftTimeLimitExceeded:
+        raise
     except Exception as error:
-        raise OperationalError(str(error)) from error
-
-
-@contextmanager
-def _refusals_as_away() -> Iterator[None]:
-    """Raise as OperationalError what RabbitMQ refuses: no permission, a queue declared otherwise, a message nacked."""
-    try:
-        yield
-    except AMQPError as error:
-        raise OperationalError(str(error)) from error
+        raise OperationalError(printable(str(error), _SAID_MAX)) from error

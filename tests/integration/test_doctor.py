@@ -64,6 +64,20 @@ def test_where_nobody_works_it_is_told_with_the_remedy(new_house: NewHouse) -> N
     assert any(line.startswith(f"✗ work         a task on the queue {QUEUE} was not done") for line in lines)
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1/", "redis://127.0.0.1:port/0", "sentinel://127.0.0.1:1/0"])
+def test_a_broker_that_cannot_be_is_told_with_the_remedy(url: str, new_house: NewHouse) -> None:
+    [finding] = found(new_house(POSTROOM_BROKER_URL=url), "--timeout", "0.1")["broker"]
+    assert finding["level"] == "bad"
+    assert "is POSTROOM_BROKER_URL right?" in finding["remedy"]
+
+
+def test_sentinels_that_are_away_are_told_in_words(new_house: NewHouse) -> None:
+    here = new_house()
+    here.environment["POSTROOM_REDIS_URL"] = "sentinel://127.0.0.1:1/0?master=postroom"
+    [finding] = found(here)["redis"]
+    assert finding["what"] == "no Sentinel answers that knows the primary: see POSTROOM_REDIS_URL"
+
+
 def test_a_key_that_somebody_else_wrote_to_is_told_with_the_remedy(new_house: NewHouse) -> None:
     here = new_house()
     assert "damaged" not in found(here, "--timeout", "0.1")

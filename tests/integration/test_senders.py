@@ -16,11 +16,12 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
 from redis.connection import Connection
 
 from cluster import all_keys
 from house import House, NewHouse, house
-from postroom import InvalidLetter, LedgerUnavailable, Letter, PartlySent, Postroom, aio, sending
+from postroom import InvalidLetter, LedgerUnavailable, Letter, PartlySent, Postroom, aio, bell, sending
 from postroom.broker import QUEUE
 from postroom.ledger import views
 from postroom.sending import new_letter
@@ -101,6 +102,20 @@ def test_in_doubt_the_error_says_so_and_sending_again_is_safe(losing: tuple[Hous
     assert subjects(here) == ["before", "doubtful"], "it was accepted indeed"
     assert here.postroom.send(doubtful).id == doubtful.id
     assert subjects(here) == ["before", "doubtful"]
+
+
+def test_a_task_of_the_callers_whose_time_is_over_while_a_bell_rings_hears_of_it(
+    here: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_channel: object) -> None:
+        raise SoftTimeLimitExceeded
+
+    with monkeypatch.context() as patch, pytest.raises(SoftTimeLimitExceeded):
+        patch.setattr(bell, "keep_client", interrupted)
+        here.postroom.send(letter(here, "1"))
+    assert subjects(here) == ["1"], "it is accepted, and the schedule rings for it"
+    here.postroom.send(letter(here, "2"))
+    assert here.bells_waiting() == 1
 
 
 # --- senders that end early -------------------------------------------------------------------------------------------

@@ -100,7 +100,7 @@ def _work(desk: Desk, timeout_s: float) -> Iterator[Finding]:
             desk.postroom.bells.probe(nonce, queue, timeout_s)
     except AWAY as error:
         remedy = "is it running, and is POSTROOM_BROKER_URL right? letters are accepted, and sent when it is back"
-        yield bad("broker", f"it is away ({printable(str(error), 200)})", remedy)
+        yield bad("broker", f"it is away ({error})", remedy)
         return
     yield ok("broker", ", ".join(f"{number:,} in the queue {queue}" for queue, number in waiting.items()))
     _, places = latest(desk.ledger, 0)

@@ -33,6 +33,7 @@ _PASSING = {
     "cluster is down": "a part of the Redis Cluster is away, and the rest takes no commands",
     "slot not served": "a part of the Redis Cluster is away",
     "cannot be connected": "no node of the Redis Cluster answers",
+    "No master found": "no Sentinel answers that knows the primary: see POSTROOM_REDIS_URL",
     "during rehashing of slot": "a slot of the Redis Cluster is on its way to another node",
 }
 """By what Redis says; older versions put more around it."""
