@@ -107,6 +107,9 @@ def test_new_letters_are_refused_before_redis_is_full_and_outcomes_are_recorded(
         here.ledger.room._asked_s = float("-inf")
         with pytest.raises(LedgerUnavailable, match="POSTROOM_MEMORY_PART"):
             here.accept("ben@example.com")
+        with pytest.raises(LedgerUnavailable, match="POSTROOM_MEMORY_PART"):
+            here.accept("ben@example.com", attachments=[("report.pdf", bytes(100_000))])
+        assert redis.keys("postroom:{contents-*") == [], "nor is what only such a letter would need"
         assert here.deliver(receipt).state is LetterState.SENT
         redis.delete(*redis.keys("somebody else's *"))
         here.ledger.room._asked_s = float("-inf")

@@ -55,7 +55,7 @@ def ledger(redis_url: str, request: pytest.FixtureRequest) -> Iterator[Ledger]:
     with client(redis_url) as redis:
         made = Ledger(redis, TIMES, partitions(redis))
         made.scripts = request.param(redis)
-        made.contents = Contents(made.scripts, made.keys)
+        made.contents = Contents(made.scripts, made.keys, made.room)
         yield made
 
 
@@ -552,7 +552,7 @@ def test_scripts_that_redis_forgot_are_loaded_again(ledger: Ledger) -> None:
             return answers
 
     ledger.scripts = Flushing(ledger.redis)
-    ledger.contents = Contents(ledger.scripts, ledger.keys)
+    ledger.contents = Contents(ledger.scripts, ledger.keys, ledger.room)
     walk(ledger)
 
 

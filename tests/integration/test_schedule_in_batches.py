@@ -107,7 +107,7 @@ def test_contents_do_not_stay_for_ever_when_a_worker_dies_while_it_forgets(ledge
     accept(ledger, LetterState.QUEUED, {"L0": {SHARED_SHA256: SHARED}})
     assert drop_orphans(ledger, 10, after_ms=0) == 0, "a day later, the letter needs them"
     cancel(ledger, "L0")
-    alive, ledger.contents = ledger.contents, Dying(ledger.scripts, ledger.keys)
+    alive, ledger.contents = ledger.contents, Dying(ledger.scripts, ledger.keys, ledger.room)
     with pytest.raises(LedgerUnavailable):
         ledger.forget_due(10)
     ledger.contents = alive

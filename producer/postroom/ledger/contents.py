@@ -9,6 +9,7 @@ from typing import cast
 
 from postroom.ledger.availability import available
 from postroom.ledger.keys import Keys
+from postroom.ledger.room import Room
 from postroom.ledger.scripts import Call, Scripts
 
 
@@ -18,6 +19,7 @@ class Contents:
 
     scripts: Scripts
     keys: Keys
+    room: Room
 
     def keep(self, letter_id: str, contents: Mapping[str, bytes]) -> None:
         """Store what a letter needs, by digest: as `keep_all`."""
@@ -37,6 +39,7 @@ class Contents:
         octets = {sha256: octets for contents in letters.values() for sha256, octets in contents.items()}
         needed_by = _by_digest(letters)
         with available():
+            self.room.check()
             self.note_all(letters)
             answers = self.scripts.run_all([self._keep(*each) for each in needed_by.items()])
             for (sha256, ids), answer in zip(needed_by.items(), answers, strict=True):

@@ -143,8 +143,8 @@ class Ledger:
         self.keys = Keys(partitions)
         self.times = times
         self.scripts = Scripts(redis, times.events_max)
-        self.contents = Contents(self.scripts, self.keys)
         self.room = Room(redis, memory_part)
+        self.contents = Contents(self.scripts, self.keys, self.room)
         self.layout = Layout(redis, self.keys)
         self.durability = durability
 
