@@ -151,7 +151,7 @@ def _part(
         disposition=_disposition(fields),
         name=name,
         content_id=_content_id(fields),
-        description=_text(fields.get("content-description")) or None,
+        description=_text(_description(fields)) or None,
         subparts=subparts,
     )
 
@@ -204,6 +204,11 @@ def _field_text(key: str, value: str) -> str | None:
 
 def _quoted(words: re.Match[str]) -> str:
     return '"' + _TO_ESCAPE.sub(r"\\\g<0>", header.decode_header(words[0])) + '"'
+
+
+def _description(fields: Message) -> str | None:
+    # As it came: `get` would make something else of octets beyond ASCII.
+    return next((str(value) for name, value in fields.raw_items() if name.lower() == "content-description"), None)
 
 
 def _text(value: str | None, *, decoded: bool = True) -> str | None:

@@ -275,12 +275,18 @@ LINES = st.sampled_from(
         ],
         *[
             b"Content-Description: =?utf-8?b?gICA?=",
+            b"Content-Description: \xff",
             b"MIME-Version: 1.0",
             b"X: \xe2\x80\xa8",
             b"Content-Language: \xff",
         ],
     ]
 )
+
+
+@pytest.mark.parametrize(("octets", "text"), [("Größe".encode(), "Größe"), (b"Gr\xf6\xdfe", "Gr\ufffd\ufffde")])
+def test_a_description_beyond_ascii_that_is_not_encoded_is_read(octets: bytes, text: str) -> None:
+    assert parse(b"Content-Description: " + octets + b"\n\nhi").description == text
 
 
 @given(st.lists(LINES, max_size=25), st.sampled_from([b"\r\n", b"\n"]))
