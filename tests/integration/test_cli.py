@@ -210,6 +210,15 @@ def test_show_of_a_letter_whose_content_cannot_be_read_shows_all_else(new_house:
     assert postroom(here, "show", "--raw", "x").exit_code == 1
 
 
+def test_a_letter_of_a_newer_postroom_is_shown_and_explained_but_for_its_content(new_house: NewHouse) -> None:
+    here = new_house()
+    put(here, "x", letter=b'{"schema":900}')
+    printed = done(here, "show", "x")
+    assert "ann@example.com" in printed
+    assert "letter x cannot be composed: the letter is of schema 900" in printed
+    assert "it is kept until it is retried or purged" in done(here, "explain", "x")
+
+
 def test_show_of_a_rejected_letter_shows_it_as_it_came(new_house: NewHouse) -> None:
     here = new_house()
     came = '{"to": "ann@example.com",\n "\x1b[2J": [bold]}'

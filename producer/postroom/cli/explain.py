@@ -11,6 +11,7 @@ from postroom.cli import output
 from postroom.cli.arguments import LetterId, json_option
 from postroom.cli.desk import Desk, pass_desk
 from postroom.cli.look import last_word
+from postroom.errors import NewerSchema
 from postroom.kept_letter import kept_letter
 from postroom.ledger import LetterStatus
 from postroom.ledger.availability import available
@@ -103,7 +104,7 @@ def _named_relay(desk: Desk, letter_id: str) -> str:
     try:
         with available():
             return kept_letter(kept, lambda stored: desk.ledger.contents.read(stored.sha256)).relay or ""
-    except ValueError:
+    except (ValueError, NewerSchema):
         return ""
 
 

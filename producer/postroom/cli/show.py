@@ -15,6 +15,7 @@ from postroom.cli.arguments import LetterId, json_option
 from postroom.cli.content import Content, content_of, content_view
 from postroom.cli.desk import Desk, pass_desk
 from postroom.cli.timeline import timeline
+from postroom.errors import NewerSchema
 from postroom.kept_letter import kept_letter
 from postroom.ledger import Account, LetterStatus
 from postroom.ledger.availability import available
@@ -125,7 +126,7 @@ def _octets(desk: Desk, letter_id: str) -> bytes:
 
     try:
         return b"".join(kept_letter(kept, read).octets(read))
-    except ValueError as error:
+    except (ValueError, NewerSchema) as error:
         raise click.ClickException(f"letter {letter_id} cannot be composed: {printable(str(error))}") from error
 
 
