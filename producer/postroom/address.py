@@ -233,6 +233,16 @@ def ascii_domain(domain: str, field: str) -> str:
     return host
 
 
+@lru_cache(maxsize=4096)
+def domain_of(address: str) -> str:
+    """Return the domain of an address, or a bare domain, in lower case and A-labels: how it is told from others."""
+    domain = address.rpartition("@")[2].lower()
+    try:
+        return domain if domain.isascii() else ascii_domain(domain, "to")
+    except InvalidLetter:
+        return domain
+
+
 def _each(values: Iterable[_Given], field: str, parse: Callable[[_Given, str], _Parsed]) -> tuple[_Parsed, ...]:
     """Return every value parsed, or raise with the problems of all."""
     parsed: list[_Parsed] = []

@@ -301,6 +301,16 @@ def test_the_shape_of_what_waits_is_domains_by_age(settled: tuple[House, Receipt
     assert domain[:4] == ["example.com", "2", "2", "·"]
 
 
+def test_a_letter_to_a_suspended_domain_is_told_of_it_however_the_domain_is_written(new_house: NewHouse) -> None:
+    here = new_house()
+    receipt = here.postroom.send_letter("jörg@bücher.example", "hi")
+    (touched,) = objects(done(here, "suspend", "--domain", "bücher.example", "--dry-run", "--json"))
+    assert touched["letters"] == 1
+    done(here, "suspend", "--domain", "xn--bcher-kva.example", "--yes")
+    (found,) = objects(done(here, "explain", "--json", receipt.id))
+    assert "domain xn--bcher-kva.example is suspended" in found["suspended"]
+
+
 def test_explain_tells_what_a_letter_waits_for(settled: tuple[House, Receipt, Receipt, Receipt]) -> None:
     here, sent, failed, deferred = settled
     (found,) = objects(done(here, "explain", "--json", deferred.id))

@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 from redis.crc import key_slot
 
 from postroom import InvalidLetter, LetterState, Settings
-from postroom.address import ascii_domain
+from postroom.address import ascii_domain, domain_of
 from postroom.errors import InvalidSettings
 from postroom.keywords import name_of_relay, tags
 from postroom.ledger.keys import Keys
 from postroom.letter_id import check_id
-from postroom_worker.limits import domain_of
 from postroom_worker.relay_file import read_relays
 
 HOSTILE = [

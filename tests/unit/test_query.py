@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -33,6 +34,15 @@ def letter(**recipients: str) -> LetterStatus:
 
 def finds(found: LetterStatus, **asked: Any) -> bool:
     return Query(**{"states": (DEFERRED,), **asked}).is_met_by(found)
+
+
+@pytest.mark.parametrize("address", ["ann@xn--bcher-kva.example", "jörg@bücher.example"])
+@pytest.mark.parametrize("domain", ["bücher.example", "BÜCHER.example", "xn--bcher-kva.example"])
+def test_a_domain_is_found_however_it_is_written(address: str, domain: str) -> None:
+    found = replace(letter(), recipients={address: RecipientStatus(RecipientState.DEFERRED, "", 1)})
+    assert finds(found, recipient=domain)
+    assert finds(found, recipient=f"{address.rpartition('@')[0].upper()}@{domain}")
+    assert not finds(found, recipient=f"ben@{domain}")
 
 
 def test_a_query_without_more_finds_the_letters_of_its_states() -> None:

@@ -10,13 +10,14 @@ from math import ceil
 
 from msgspec.structs import replace
 
+from postroom.address import domain_of
 from postroom.errors import InvalidLetter, LedgerUnavailable, NewerSchema
 from postroom.kept_letter import kept_letter
 from postroom.ledger import Claim
 from postroom_worker import chance, settlement
 from postroom_worker.crew import Crew
 from postroom_worker.lane import AWAY_WAIT_MS, FAULT_WAIT_MS, Lane
-from postroom_worker.limits import Wait, domain_of
+from postroom_worker.limits import Wait
 from postroom_worker.office import Office
 from postroom_worker.outbox import Delivered, Outbox, until_recorded
 from postroom_worker.pace import LETTERS_A_LANE

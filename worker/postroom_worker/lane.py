@@ -9,11 +9,12 @@ from functools import partial
 from math import ceil
 
 from postroom import clock
+from postroom.address import domain_of
 from postroom.errors import LedgerUnavailable
 from postroom.ledger.transitions import Window
 from postroom.mime.stored import Stored
 from postroom_worker import chance, limits, program, settlement
-from postroom_worker.limits import NO_WAIT, Wait, domain_of
+from postroom_worker.limits import NO_WAIT, Wait
 from postroom_worker.office import Office
 from postroom_worker.outbox import Outbox, until_recorded
 from postroom_worker.outcome import Answer, Hint, Outcome, Phase, Silence, outcome

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Collection, Sequence
-from functools import lru_cache
 from threading import Lock
 
 import msgspec
 
-from postroom.address import ascii_domain
-from postroom.errors import InvalidLetter, LedgerUnavailable
+from postroom.address import domain_of
+from postroom.errors import LedgerUnavailable
 from postroom.ledger import Ledger
 from postroom.ledger.relays import Demand, Standing
 from postroom_worker import chance
@@ -202,16 +201,6 @@ def transaction(relay: Relay, recipients: Sequence[str]) -> list[str]:
         counts[domain] = counts.get(domain, 0) + 1
         chosen.append(address)
     return chosen
-
-
-@lru_cache(maxsize=4096)
-def domain_of(address: str) -> str:
-    """Return the domain of an address, in lower case and A-labels."""
-    domain = address.rpartition("@")[2].lower()
-    try:
-        return domain if domain.isascii() else ascii_domain(domain, "to")
-    except InvalidLetter:
-        return domain
 
 
 def _lower(limit: float, slowed: float | None) -> float:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from threading import Lock
 
 from postroom import clock
+from postroom.address import domain_of
 from postroom.errors import LedgerUnavailable
 from postroom.ledger import Ledger, suspensions, traces
 from postroom.ledger.suspensions import Kind, Suspension
 from postroom.ledger.traces import Trace
-from postroom_worker.limits import NO_WAIT, Wait, domain_of
+from postroom_worker.limits import NO_WAIT, Wait
 from postroom_worker.parcel import Parcel
 from postroom_worker.relay import Relay
 from postroom_worker.smtp.dialogue import Dialogue

@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec import structs
 
-from postroom.address import ascii_domain, parse_mailbox
+from postroom.address import ascii_domain, domain_of, parse_mailbox
 from postroom.envelope import Envelope
 from postroom.errors import InvalidLetter, InvalidSettings
 from postroom.finding import Finding, bad, warn
@@ -21,7 +21,6 @@ from postroom.ledger.views import account
 from postroom.mime.header import unstructured
 from postroom.reply import Reply
 from postroom.settings import Settings
-from postroom_worker.limits import domain_of
 from postroom_worker.outcome import Answer
 
 FIELD: Final = "X-Original-To"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import click
 
+from postroom.address import domain_of
 from postroom.cli import output
 from postroom.cli.arguments import LetterId, json_option
 from postroom.cli.desk import Desk, pass_desk
@@ -114,7 +115,7 @@ def _meets(letter: LetterStatus, suspension: Suspension, names: Collection[str])
     if suspension.kind == "relay":
         return suspension.name in names
     left = [address for address, each in letter.recipients.items() if each.state.is_open]
-    return any(address.rpartition("@")[2].lower() == suspension.name for address in left)
+    return any(domain_of(address) == suspension.name for address in left)
 
 
 def explanation(seen: Seen) -> Explanation:

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
+from postroom.address import domain_of
 from postroom.cli.look import REASONED
 from postroom.ledger import LetterStatus, RecipientStatus
 from postroom.ledger.query import codes
@@ -46,7 +47,7 @@ class Tally:
             self.relays.update(filter(None, [letter.relay]))
             left = {who: each for who, each in letter.recipients.items() if each.state is not RecipientState.ACCEPTED}
             age = _place((now_s - letter.accepted_at) / 60)
-            for domain, number in Counter(who.rpartition("@")[2].lower() for who in left).items():
+            for domain, number in Counter(map(domain_of, left)).items():
                 self.domains[domain] += number
                 self.shape[domain][age] += number
             self.codes.update(filter(None, (" ".join(codes(each.reply)).strip() for each in left.values())))

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from postroom.address import domain_of
 from postroom.ledger.record import LetterStatus, RecipientStatus
 from postroom.states import LetterState
 
@@ -21,7 +22,7 @@ class Query:
     tags: Sequence[str] = ()
     """At least one of them."""
     recipient: str = ""
-    """Somebody it goes to: an address, or a domain. Case does not count."""
+    """Somebody it goes to: an address, or a domain, in any script or in A-labels. Case does not count."""
     code: str = ""
     """What was last said about this recipient, or about anybody: ``451``, ``4xx``, ``4.7.1`` or ``5.x.x``."""
     relay: str = ""
@@ -49,7 +50,7 @@ class Query:
         )
 
     def _is_about(self, address: str, recipient: RecipientStatus) -> bool:
-        return (not self.recipient or _is_at(address.lower(), self.recipient.lower().lstrip("@"))) and (
+        return (not self.recipient or _is_at(address, self.recipient)) and (
             not self.code or any(_fits(code, self.code) for code in codes(recipient.reply))
         )
 
@@ -70,4 +71,5 @@ def _fits(code: str, pattern: str) -> bool:
 
 
 def _is_at(address: str, wanted: str) -> bool:
-    return address == wanted or address.rpartition("@")[2] == wanted
+    local = wanted.rpartition("@")[0].lower()
+    return domain_of(address) == domain_of(wanted) and local in ("", address.rpartition("@")[0].lower())
