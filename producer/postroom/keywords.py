@@ -16,7 +16,7 @@ from postroom import ready
 from postroom.address import Address, AddressesInput, Mailbox, parse_addresses, parse_mailbox
 from postroom.errors import InvalidLetter, Problem, Problems, invalid
 from postroom.letter_id import check_id, id_of_key, new_id
-from postroom.mime import header
+from postroom.mime import field_names, header
 from postroom.mime.part import Part, make_attachment, make_inline, make_mime_part, text_part
 from postroom.mime.part_rules import MOST_PARTS, WRITTEN_BY_US
 
@@ -98,7 +98,7 @@ def _header(pair: tuple[str, str], field: str, seen: set[str]) -> str:
         raise invalid(field, "this field is not the caller's to write", WRITTEN_BY_US[key])
     if key in _OF_A_PART:
         raise invalid(field, "this field is a part's", "make the part with make_mime_part, and give it there")
-    if key in seen and key in header.SINGLE:
+    if key in seen and key in field_names.SINGLE:
         raise invalid(field, "it is given twice", "give it once (RFC 5322 §3.6)")
     header.field_octets(name, value, field)
     return key

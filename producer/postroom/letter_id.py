@@ -14,7 +14,6 @@ _ID = re.compile(r"[0-9A-Za-z_-]{1,64}", re.ASCII)
 _PAIRS = tuple(first + second for first in _DIGITS for second in _DIGITS)
 _RANDOM_BITS = 80
 _SHIFTS = range(_RANDOM_BITS - 10, -1, -10)
-KEY_MAX = 256
 
 
 def new_id(now_ms: int) -> str:

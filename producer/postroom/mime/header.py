@@ -14,27 +14,11 @@ from functools import lru_cache
 
 from postroom.address import Address, Mailbox, extract_addresses
 from postroom.errors import invalid
-from postroom.mime.encoded_word import decode_header, encode_words
-from postroom.mime.field_names import ADDRESS, SINGLE, STRUCTURED, TEXT
+from postroom.mime.encoded_word import encode_words
+from postroom.mime.field_names import ADDRESS, STRUCTURED, TEXT
 from postroom.mime.folding import LINE, LONGEST_LINE, fold, fold_list, fold_words, room_left, units
 from postroom.mime.parameter import check_attribute, check_token, spell
 from postroom.mime.quoted_string import quoted_string
-
-__all__ = [
-    "ADDRESS",
-    "SINGLE",
-    "STRUCTURED",
-    "TEXT",
-    "TEXT_LIMIT",
-    "address_list",
-    "check_field_name",
-    "check_text",
-    "decode_header",
-    "field_octets",
-    "parameterized",
-    "structured",
-    "unstructured",
-]
 
 TEXT_LIMIT = 10_000
 """Characters of one value. In any script the field stays below the 102,400 octets that Postfix keeps of one."""

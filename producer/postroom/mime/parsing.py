@@ -22,6 +22,7 @@ from postroom.mime import content as contents
 from postroom.mime import content_type as content_types
 from postroom.mime import field_names, file_name, header, part_rules, transfer_encoding
 from postroom.mime.content import Content, Wanted
+from postroom.mime.encoded_word import decode_header
 from postroom.mime.parameter import check_attribute
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ def _parameters(fields: Message, of: str) -> Parameters:
             parameters[key] = (attribute, _CONTROLS.sub("", collapse_rfc2231_value(value)))
         elif key not in parameters:
             # Many senders encode it as RFC 2047 forbids.
-            parameters[key] = (attribute, _CONTROLS.sub("", header.decode_header(_CONTROLS.sub("", value))))
+            parameters[key] = (attribute, _CONTROLS.sub("", decode_header(_CONTROLS.sub("", value))))
     return parameters
 
 
@@ -203,7 +204,7 @@ def _field_text(key: str, value: str) -> str | None:
 
 
 def _quoted(words: re.Match[str]) -> str:
-    return '"' + _TO_ESCAPE.sub(r"\\\g<0>", header.decode_header(words[0])) + '"'
+    return '"' + _TO_ESCAPE.sub(r"\\\g<0>", decode_header(words[0])) + '"'
 
 
 def _description(fields: Message) -> str | None:
@@ -216,7 +217,7 @@ def _text(value: str | None, *, decoded: bool = True) -> str | None:
     if value is None:
         return None
     raw = _FOLD.sub("", value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")).strip(" \t\r\n")
-    text = header.decode_header(raw) if decoded else raw
+    text = decode_header(raw) if decoded else raw
     return _or_none(header.check_text, text) or _or_none(header.check_text, raw)
 
 

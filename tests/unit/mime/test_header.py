@@ -26,17 +26,13 @@ from hypothesis import strategies as st
 
 from postroom.address import Group, Mailbox
 from postroom.errors import InvalidLetter
-from postroom.mime.encoded_word import encode_words
+from postroom.mime.encoded_word import decode_header, encode_words
+from postroom.mime.field_names import ADDRESS, SINGLE, STRUCTURED, TEXT
 from postroom.mime.header import (
-    ADDRESS,
-    SINGLE,
-    STRUCTURED,
-    TEXT,
     TEXT_LIMIT,
     address_list,
     check_field_name,
     check_text,
-    decode_header,
     field_octets,
     parameterized,
     structured,
