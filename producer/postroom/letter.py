@@ -65,7 +65,7 @@ class Letter:
     send_at_ms: int | None
     """When to send it, in milliseconds since 1970; None for at once."""
     expires_in_ms: int
-    """How long it is worth anything, counted from `date_ms`; 0 for ever."""
+    """How long it is worth anything, counted from `send_at_ms`, or else from when it is accepted; 0 for ever."""
     priority: Priority
     idempotency_key: str | None
     on_uncertain: OnUncertain
@@ -135,7 +135,8 @@ class Letter:
             envid: what reports name the letter by, up to 100 printable ASCII characters (ENVID, RFC 3461 §4.4).
             relay: the name of the relay to use, and no other; by default the worker chooses among those it has.
             send_at: when to send it: a datetime with a time zone, or milliseconds since 1970; by default at once.
-            expires_in: seconds, or a timedelta, after which it is worthless and not sent; by default it never is.
+            expires_in: seconds, or a timedelta, after which it is worthless and not sent, counted from `send_at`;
+                without one, from when it is accepted; by default it never is.
             priority: ``normal``; ``bulk`` goes behind everything that is not.
             idempotency_key: up to 256 characters. Letters with the same key are one letter.
             on_uncertain: what to do when it may have been accepted: ``resend`` (the same octets) or ``hold``.

@@ -215,8 +215,8 @@ def decode(text: bytes | str) -> tuple[dict[str, Any], Problems]:
         InvalidLetter: it is no such JSON: not JSON at all, unknown keys, wrong types, too deep, too large.
     """
     read = structure(text)
-    if read.template is not None:
-        raise invalid("template", "it is in a ledger that is not at hand", "write the letter in whole")
+    if read.template is not None or read.fields:
+        raise invalid("template", "it is in a ledger that is not at hand", "write the letter in whole, without fields")
     keywords = {name: value for name in _PLAIN if (value := getattr(read, name)) != _DEFAULTS[name]}
     parts = _PartReader()
     keywords |= {name: parts.body(getattr(read, name), name) for name in ("message", "html", "calendar", "ready")}

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from redis import Redis
 
 from house import House, NewHouse
 from name_server import SILENCE, NameServer, asking
@@ -20,7 +21,7 @@ from postroom.cli import main
 from postroom.ledger.health import redis_facts
 from postroom.ledger.workers import sign_in, sign_out, workers
 from postroom.version import __version__
-from postroom_worker.dev.server import wait_until
+from postroom_worker.dev.server import Server, wait_until
 from postroom_worker.published_key import findings, record
 from postroom_worker.signing_key import SigningKey
 
@@ -69,6 +70,21 @@ def test_a_broker_that_cannot_be_is_told_with_the_remedy(url: str, new_house: Ne
     [finding] = found(new_house(POSTROOM_BROKER_URL=url), "--timeout", "0.1")["broker"]
     assert finding["level"] == "bad"
     assert "is POSTROOM_BROKER_URL right?" in finding["remedy"]
+
+
+def test_a_user_whom_redis_forbids_something_is_not_told_to_have_another_password(
+    new_house: NewHouse, redis_server: Server
+) -> None:
+    here = new_house()
+    with Redis.from_url(redis_server.url) as redis:
+        redis.acl_setuser(
+            "reader", enabled=True, passwords=["+secret"], categories=["+@read", "+@connection"], keys=["*"]
+        )
+        here.environment["POSTROOM_REDIS_URL"] = redis_server.url.replace("redis://", "redis://reader:secret@")
+        [finding] = found(here)["redis"]
+        redis.acl_deluser("reader")
+    assert finding["what"].startswith("Redis forbids our user what we need (")
+    assert "'info'" in finding["what"]
 
 
 def test_sentinels_that_are_away_are_told_in_words(new_house: NewHouse) -> None:

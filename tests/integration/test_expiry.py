@@ -62,6 +62,15 @@ def test_the_time_of_a_scheduled_letter_counts_from_when_it_is_sent(shared: Hous
     assert receipt.wait().state is LetterState.SENT
 
 
+def test_the_time_of_a_letter_that_came_late_counts_from_when_it_was_to_be_sent(redis_url: str) -> None:
+    with scripted_relay() as relay, desk(redis_url, relay.url) as here:
+        asked = datetime.now(UTC) - timedelta(hours=2)
+        receipt = here.accept("late-reset@example.com", send_at=asked, expires_in=timedelta(hours=1))
+        here.ledger.release_due(10)
+        assert here.deliver(receipt).state is LetterState.FAILED
+        assert relay.accepted == {}
+
+
 def test_a_letter_deferred_for_too_long_is_given_up(redis_url: str) -> None:
     waits = {"POSTROOM_RETRY_FIRST_S": "1000", "POSTROOM_RETRY_MAX_S": "1000", "POSTROOM_GIVE_UP_S": "100"}
     with scripted_relay({"rcpt": say("451 4.7.1 later")}) as relay, desk(redis_url, relay.url, **waits) as here:

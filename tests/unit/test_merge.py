@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from html import escape
 from typing import Any
@@ -251,3 +252,5 @@ def test_a_letter_on_the_queue_cannot_name_a_template() -> None:
     [made] = merged(ANN)
     with pytest.raises(InvalidLetter, match="template: it is in a ledger that is not at hand"):
         Letter.from_json(letter_json.write(made, 100).text, SETTINGS)
+    with pytest.raises(InvalidLetter, match="write the letter in whole, without fields"):
+        Letter.from_json(json.dumps(json.loads(made.to_json()) | {"fields": {"name": "Ann"}}), SETTINGS)

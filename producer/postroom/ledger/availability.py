@@ -17,7 +17,6 @@ from redis.exceptions import (
 from postroom.errors import LedgerUnavailable
 from postroom.reply import printable
 
-_NOT_US = "Redis refuses our user or password: see POSTROOM_REDIS_URL"
 _ALERTS = {
     "used memory > 'maxmemory'": "Redis is full: raise its maxmemory, or purge letters that are over",
     "MISCONF": "Redis cannot write to its disk: see its own log",
@@ -69,8 +68,10 @@ def is_fault(said: object) -> bool:
 
 def _alert(error: Exception) -> str:
     """Say what only an operator can mend; empty for what may pass by itself."""
-    if isinstance(error, AuthenticationError | NoPermissionError):
-        return _NOT_US
+    if isinstance(error, NoPermissionError):
+        return f"Redis forbids our user what we need ({printable(str(error), 200)}): see its ACL"
+    if isinstance(error, AuthenticationError):
+        return "Redis refuses our user or password: see POSTROOM_REDIS_URL"
     return _found(_ALERTS, error)
 
 
