@@ -355,7 +355,7 @@ def test_a_ledger_that_is_away_is_told_in_a_sentence() -> None:
     result = CliRunner().invoke(main, ["--redis-url", "redis://127.0.0.1:1/0", "stats"])
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: Redis ")
-    assert result.stderr.endswith("look at POSTROOM_REDIS_URL, or --redis-url\n")
+    assert result.stderr.endswith("start it, or see POSTROOM_REDIS_URL\n")
     assert result.stderr.count("\n") == 1
 
 

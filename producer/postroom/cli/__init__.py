@@ -14,7 +14,7 @@ import click
 from postroom.cli import act, audit, doctor, explain, look, send, show, stats, suspend, tail, trace, watch
 from postroom.cli.desk import Desk
 from postroom.cli.elsewhere import Elsewhere
-from postroom.errors import LedgerUnavailable, PostroomError
+from postroom.errors import PostroomError
 from postroom.reply import printable
 from postroom.version import __version__
 
@@ -28,10 +28,8 @@ class _Commands(Elsewhere):
         try:
             return super().invoke(ctx)
         except PostroomError as error:
-            is_away = isinstance(error, LedgerUnavailable) and not error.is_alert
-            remedy = "; look at POSTROOM_REDIS_URL, or --redis-url" if is_away else ""
             lines = [printable(line, _LINE_MAX) for line in str(error).split("\n")]
-            raise click.ClickException("\n".join(lines) + remedy) from error
+            raise click.ClickException("\n".join(lines)) from error
 
 
 _COMPLETION = """\b

@@ -50,10 +50,10 @@ def _chosen(command: click.Command) -> click.Command:
 def suspend_letters(
     desk: Desk, /, for_ms: int | None, reason: str, yes: bool, dry_run: bool, as_json: bool, **options: tuple[str, ...]
 ) -> None:
-    """Let letters wait, by tag, recipient domain or relay, and those that come meanwhile.
+    """Let letters wait, by tag, recipient domain or relay.
 
-    It costs them no attempt, and no time until they are given up. Workers heed it within two seconds; what is with a
-    relay by then is finished. `postroom resume` ends it, or its time does.
+    Those that come meanwhile wait, too. It costs them no attempt, and no time until they are given up. Workers heed it
+    within two seconds; what is with a relay by then is finished. `postroom resume` ends it, or its time does.
     """
     chosen = _suspensions(desk, options, reason)
     if dry_run or not yes:
@@ -162,7 +162,8 @@ def end(desk: Desk, chosen: list[Suspension], reason: str, *, as_json: bool) -> 
 def _let_go_on(desk: Desk, lifted: Suspension, why: str) -> int:
     """Let what waits go on, now and once more when all workers know; returns how many letters."""
     done = 0
-    with Progress(console=output.console(stderr=True), transient=True) as progress:
+    console = output.console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("resume", total=None)
         for wait_s in (0.0, HEEDED_S):
             clock.pause(wait_s)
