@@ -15,7 +15,7 @@ from postroom import letter_json
 from postroom.address import AddressesInput, Group, Mailbox
 from postroom.errors import InvalidLetter, Problem, Problems, invalid
 from postroom.letter import Letter, checks
-from postroom.mime import plain_text
+from postroom.mime import charset, plain_text
 from postroom.mime.part import Part
 from postroom.mime.part_arguments import pairs
 from postroom.settings import Settings, process_settings
@@ -144,16 +144,23 @@ def _with_text(keywords: dict[str, Any]) -> dict[str, Any]:
 def _string(value: Any, field: str) -> str:
     if not isinstance(value, str):
         raise invalid(field, f"it is {type(value).__name__}", "give a str")
+    charset.encode(value, charset.UTF_8, field)
     return value
 
 
 def _body(value: Any, field: str) -> str | Part:
     if not isinstance(value, str | Part):
         raise invalid(field, f"it is {type(value).__name__}", "give a str, or a part")
-    return value
+    return value if isinstance(value, Part) else _string(value, field)
+
+
+def _headers(value: Any, field: str) -> tuple[tuple[str, str], ...]:
+    return tuple((_string(name, field), _string(text, field)) for name, text in pairs(value, field))
 
 
 def _urls(value: Any, field: str) -> tuple[str, ...]:
+    if not isinstance(value, Iterable):
+        raise invalid(field, f"it is {type(value).__name__}", "give a URL, or a list of them")
     return tuple(_string(each, field) for each in ([value] if isinstance(value, str) else value))
 
 
@@ -161,9 +168,9 @@ def _addresses(value: AddressesInput, field: str) -> tuple[str, ...]:
     """Addresses with fields in them, each as it is written."""
     match value:
         case (str(name), str(address)) if isinstance(value, tuple) and "@" not in name:
-            return (str(Mailbox(address, name)),)
+            return _addresses(Mailbox(address, name), field)
     if isinstance(value, str | Mailbox | Group):
-        return (str(value),)
+        return (_string(str(value), field),)
     if isinstance(value, bytes | Mapping) or not isinstance(value, Iterable):
         raise invalid(field, f"it is {type(value).__name__}", "give an address, or a list of them")
     return tuple(each for item in value for each in _addresses(item, field))
@@ -173,6 +180,6 @@ _WITH_FIELDS: dict[str, Callable[[Any, str], Any]] = {
     **dict.fromkeys(("to", "cc", "bcc", "reply_to"), _addresses),
     **dict.fromkeys(("subject", "envelope_from", "idempotency_key"), _string),
     **dict.fromkeys(("message", "html"), _body),
-    "headers": pairs,
+    "headers": _headers,
     "list_unsubscribe": _urls,
 }

@@ -239,6 +239,10 @@ def test_the_problems_of_a_letter_name_its_row() -> None:
         ({"attachments": ["no-such-file"]}, "attachments[0]"),
         ({"send_at": "soon"}, "send_at"),
         ({"tags": ["no word"]}, "tags"),
+        ({"list_unsubscribe": 1}, "list_unsubscribe"),
+        ({"cc": "\ud800"}, "cc"),
+        ({"message": "\ud800"}, "message"),
+        ({"headers": {"X-A": "\ud800"}}, "headers"),
         ({"from_": "nobody"}, "from_"),
     ],
 )
