@@ -15,7 +15,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from postroom.errors import TooLate, UnknownLetter
+from postroom.errors import TooLate
 from postroom.ledger import Bell, Ledger, Recipient
 from postroom.ledger.connection import FOREVER_MS
 from postroom.ledger.record import Recipients, expired
@@ -245,8 +245,6 @@ def _do(
         )
         if answer == "done":
             return
-        if answer == "unknown":
-            raise UnknownLetter(f"there is no letter {letter_id} in the ledger")
     raise TooLate(f"letter {letter_id} changes faster than it can be operated on; look at it and try again")
 
 

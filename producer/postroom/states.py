@@ -52,6 +52,9 @@ FINAL = frozenset(
     {LetterState.SENT, LetterState.PARTIAL, LetterState.FAILED, LetterState.CANCELLED, LetterState.REJECTED}
 )
 
+UNSETTLED = tuple(each for each in LetterState if not each.is_settled)
+"""Where something happens to a letter by itself, when its time has come."""
+
 _OVER = frozenset({LetterState.SENT, LetterState.PARTIAL, LetterState.FAILED})
 
 EDGES: Mapping[LetterState, frozenset[LetterState]] = MappingProxyType(

@@ -13,9 +13,7 @@ from postroom.ledger.availability import available
 from postroom.ledger.cluster import Primary, primaries
 from postroom.ledger.record import text
 from postroom.ledger.transitions import Ledger
-from postroom.states import LetterState
-
-_WAITING = (LetterState.SCHEDULED, LetterState.QUEUED, LetterState.SENDING, LetterState.DEFERRED)
+from postroom.states import UNSETTLED, LetterState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +95,7 @@ def backlog(ledger: Ledger) -> Backlog:
     """
     now_ms = ledger.now_ms()
     due, first = {}, {}
-    for state in _WAITING:
+    for state in UNSETTLED:
         due[state], first[state] = _due(ledger, state, now_ms)
     queued_ms = first.pop(LetterState.QUEUED)
     return Backlog(

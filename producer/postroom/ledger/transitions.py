@@ -24,11 +24,9 @@ from postroom.ledger.relays import Relays
 from postroom.ledger.room import Room
 from postroom.ledger.scripts import Call, Scripts
 from postroom.reply import printable
-from postroom.states import FINAL, LetterState
+from postroom.states import FINAL, UNSETTLED, LetterState
 
 log = logging.getLogger("postroom")
-
-_WAITING = (LetterState.SCHEDULED, LetterState.DEFERRED, LetterState.QUEUED, LetterState.SENDING)
 
 
 class NewLetter(msgspec.Struct, frozen=True, kw_only=True):
@@ -391,7 +389,7 @@ class Ledger:
             the bells to ring. A letter whose bell is then lost is due again after ``bell_ms``.
         """
         bells = []
-        states = [each for each in _WAITING if take_over or each is not LetterState.SENDING]
+        states = [each for each in UNSETTLED if take_over or each is not LetterState.SENDING]
         with available():
             for state, ids in self._due(states, limit, early_ms).items():
                 early = early_ms if state is LetterState.QUEUED else 0

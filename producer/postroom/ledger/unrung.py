@@ -21,7 +21,7 @@ def put_back(ledger: Ledger, letter_ids: Sequence[str]) -> None:
     calls = [
         Call(
             "release",
-            [keys.letter(each), keys.history(each), *(keys.index_of(each, state) for state in (queued, queued, held))],
+            keys.of_letter(each, queued, queued, held),
             [each, queued, 0, times.bell_ms, times.uncertain_max, times.deaths_max],
         )
         for each in letter_ids
