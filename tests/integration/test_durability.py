@@ -91,6 +91,23 @@ def test_replicas_that_are_not_there_are_missed(with_file: Server, monkeypatch: 
         assert refused.value.letter_id == letter.id, "it may have been accepted: it names what to send again"
 
 
+def test_a_letter_that_is_sent_again_over_another_connection_is_not_taken_for_safe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis waits for what this connection wrote: of one that wrote nothing all is on disk. This one never syncs."""
+    monkeypatch.setattr("postroom.ledger.durability._WAIT_MS", 50)
+    with (
+        server(tmp_path, "--appendonly", "yes", "--appendfsync", "no") as lazy,
+        desk(lazy.url, "smtp://127.0.0.1:1", **SYNCED) as here,
+    ):
+        letter = Letter("ann@example.com", "hi", settings=here.office.settings)
+        client = Postroom(here.office.settings, ledger=here.ledger)
+        for _ in range(2):
+            with pytest.raises(LedgerUnavailable, match="not safe yet"):
+                client.send(letter)
+            here.ledger.redis.connection_pool.disconnect()
+
+
 def test_new_letters_are_refused_before_redis_is_full_and_outcomes_are_recorded(tmp_path: Path) -> None:
     with (
         server(tmp_path, "--maxmemory", "20mb", "--appendonly", "no") as small,

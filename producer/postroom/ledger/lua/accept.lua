@@ -9,7 +9,12 @@
 -- room     needed
 local letter, history, index = KEYS[1], KEYS[2], KEYS[3]
 local known = redis.call('HGET', letter, 'digest')
-if known then return known == ARGV[7] and 'known' or 'other' end
+if known and known ~= ARGV[7] then return 'other' end
+if known then
+  -- Who waits until it is on disk waits for what this connection wrote: which another one may have, the first time.
+  redis.call('HSET', letter, 'digest', known)
+  return 'known'
+end
 expect(history, index)
 
 local state, due = ARGV[2], tonumber(ARGV[3])
