@@ -102,6 +102,14 @@ def test_a_letter_is_on_the_disk_of_its_node_when_it_is_accepted(empty_cluster: 
         assert all(late > early for early, late in zip(before, after, strict=True))
 
 
+def test_so_is_what_it_keeps_beside_it_on_another_node(empty_cluster: EmptyCluster) -> None:
+    with desk(empty_cluster(), NOBODY, POSTROOM_DURABILITY="synced") as by_hand:
+        nodes = primaries(by_hand.ledger.redis)
+        before = sum(map(_asked, nodes))
+        by_hand.ledger.contents.keep("L1", {"0" * 64: b"octets"})
+        assert sum(map(_asked, nodes)) > before
+
+
 def _asked(node: Primary) -> int:
     """How often a node was asked whether what was written is on its disk."""
     commands: Any = node.redis.info("commandstats")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from postroom.ledger.availability import available
+from postroom.ledger.durability import Durability
 from postroom.ledger.keys import Keys
 from postroom.ledger.room import Room
 from postroom.ledger.scripts import Call, Scripts
@@ -20,6 +21,7 @@ class Contents:
     scripts: Scripts
     keys: Keys
     room: Room
+    durability: Durability | None = None
 
     def keep(self, letter_id: str, contents: Mapping[str, bytes]) -> None:
         """Store what a letter needs, by digest: as `keep_all`."""
@@ -41,10 +43,13 @@ class Contents:
         with available():
             self.room.check()
             self.note_all(letters)
-            answers = self.scripts.run_all([self._keep(*each) for each in needed_by.items()])
+            answers = self._run_all([self._keep(*each) for each in needed_by.items()])
             for (sha256, ids), answer in zip(needed_by.items(), answers, strict=True):
                 if answer == 0:
-                    self.scripts.run(self._keep(sha256, ids, octets[sha256]))
+                    self._run_all([self._keep(sha256, ids, octets[sha256])])
+
+    def _run_all(self, calls: Sequence[Call]) -> list[Any]:
+        return self.durability.run_all(self.scripts, calls) if self.durability else self.scripts.run_all(calls)
 
     def note_all(self, letters: Mapping[str, Collection[str]]) -> None:
         """Note which contents are kept for letters, by id, so that they are found should nobody need them.

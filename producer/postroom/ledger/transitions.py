@@ -14,7 +14,7 @@ import msgspec
 from postroom import clock
 from postroom.errors import LedgerUnavailable
 from postroom.ledger.availability import available, is_fault
-from postroom.ledger.cluster import Client
+from postroom.ledger.cluster import Client, Cluster
 from postroom.ledger.contents import Contents
 from postroom.ledger.durability import Durability
 from postroom.ledger.keys import Keys
@@ -142,7 +142,8 @@ class Ledger:
         self.times = times
         self.scripts = Scripts(redis, times.events_max)
         self.room = Room(redis, memory_part)
-        self.contents = Contents(self.scripts, self.keys, self.room)
+        # On one Redis they are on its disk before the letter; the nodes of a cluster have a file each.
+        self.contents = Contents(self.scripts, self.keys, self.room, durability if isinstance(redis, Cluster) else None)
         self.layout = Layout(redis, self.keys)
         self.durability = durability
 
@@ -196,9 +197,7 @@ class Ledger:
         """Run scripts in one round trip, and wait until what they wrote is safe, where that is asked for."""
         if not is_durable or self.durability is None:
             return self.scripts.run_all(calls)
-        *answers, safe = self.scripts.run_all(calls, self.durability.command)
-        self.durability.check(safe)
-        return answers
+        return self.durability.run_all(self.scripts, calls)
 
     def _run_apart(self, letter_ids: Sequence[str], calls: Sequence[Call], instead: Any) -> list[Any]:
         """Run a script for each letter; for one that it cannot be run for, say so, and answer `instead`."""
