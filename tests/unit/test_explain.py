@@ -97,6 +97,8 @@ def test_a_letter_that_is_over_tells_how_long_its_account_is_kept() -> None:
     failed = explanation(seen(LetterState.FAILED, is_kept=True))
     assert failed["next"] == "it is kept until it is retried or purged"
     assert failed["you may"] == "retry it, to 1 recipient who did not get it; purge it"
+    worthless = explanation(seen(LetterState.FAILED, expires_ms=NOW_MS - HOUR_MS))
+    assert worthless["you may"] == "purge it; retried, it would be too late again (expires_in)"
 
 
 def test_what_stands_in_a_letters_way_is_told_with_what_ends_it() -> None:

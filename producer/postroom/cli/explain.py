@@ -217,10 +217,13 @@ def _over(seen: Seen) -> Explanation:
 
 
 def _unserved(seen: Seen) -> Explanation:
+    is_worthless = 0 < seen.about.expires_ms <= seen.now_ms
     return {
         "waits for": "nothing: it is not tried again by itself",
         "next": _forgotten(seen),
-        "you may": f"retry it, to {seen.left} who did not get it; purge it",
+        "you may": "purge it; retried, it would be too late again (expires_in)"
+        if is_worthless
+        else f"retry it, to {seen.left} who did not get it; purge it",
     }
 
 
