@@ -26,10 +26,11 @@ _ASKED_MS = 10_000
 @json_option
 @pass_desk
 def trace(desk: Desk, /, relay: str, for_ms: int | None, has_addresses: bool, as_json: bool) -> None:
-    """Follow what all workers and a relay say to each other, until Ctrl-C.
+    """Follow what is said with a relay, live.
 
-    Credentials and contents are never shown, addresses only by their domains. A line begins with the session that it
-    belongs to; C: is what we say, S: what the relay says. A session is shown from its beginning, or from its next turn.
+    By all workers, until Ctrl-C. Credentials and contents are never shown, addresses only by their domains. A line
+    begins with the session that it belongs to; C: is what we say, S: what the relay says. A session is shown from its
+    beginning, or from its next turn.
     """
     name = known_relay(desk, relay)
     place = traces.place(desk.ledger, name)
