@@ -54,7 +54,7 @@ def run(here: House, *arguments: str) -> Result:
 def test_a_hundred_letters_are_delivered_once_from_all_partitions_and_nodes(empty_cluster: EmptyCluster) -> None:
     with scripted_relay() as relay, desk(empty_cluster(), relay.url) as by_hand:
         settings, ledger = by_hand.office.settings, by_hand.ledger
-        many = [Letter(f"a{each}@example.com", "hi", settings=settings) for each in range(100)]
+        many = [Letter(f"a{each}@example.com", "hi", id=f"L{each}", settings=settings) for each in range(100)]
         assert ledger.accept_all([new_letter(each, settings)[0] for each in many]) == ["accepted"] * 100
         assert {ledger.keys.partition(each.id) for each in many} == set(range(16))
         on_nodes = [len(each.redis.keys("*:letter:*")) for each in primaries(ledger.redis)]
