@@ -152,6 +152,8 @@ def test_who_reads_on_gets_what_has_happened_since_from_all_partitions(redis_url
         assert {ledger.keys.partition(name) for name in names} == {0, 1, 2}
         found, further = read_on(ledger, places, 1)
         assert sorted(told(found)) == [(name, "queued") for name in names]
+        times = [each.event["at_ms"] for each in found]
+        assert times == sorted(times), "whatever partition it happened in"
         assert read_on(ledger, further, 1)[0] == []
         assert sorted(told(latest(ledger, 10)[0])) == sorted([("before", "queued"), *told(found)])
 

@@ -43,12 +43,12 @@ def latest(ledger: Ledger, number: int) -> tuple[list[Event], Places]:
             entries: Any = ledger.redis.xrevrange(key, count=max(1, number))
         places[key] = text(entries[0][0]) if entries else BEGINNING
         found += _events(reversed(entries))
-    found.sort(key=lambda each: int(each.event["at_ms"]))
+    found.sort(key=_at_ms)
     return found[len(found) - number :] if number < len(found) else found, places
 
 
 def read_on(ledger: Ledger, places: Places, wait_ms: int) -> tuple[list[Event], Places]:
-    """Return what has happened since, some at a time, and the place to read on from.
+    """Return what has happened since, some at a time, oldest first, and the place to read on from.
 
     Args:
         ledger: where it is.
@@ -63,7 +63,11 @@ def read_on(ledger: Ledger, places: Places, wait_ms: int) -> tuple[list[Event], 
     for key, entries in streams.read_on(ledger, places, wait_ms).items():
         found += _events(entries)
         further[key] = text(entries[-1][0])
-    return found, further
+    return sorted(found, key=_at_ms), further
+
+
+def _at_ms(event: Event) -> int:
+    return int(event.event["at_ms"])
 
 
 def _events(entries: Iterable[tuple[bytes, Mapping[bytes, bytes]]]) -> list[Event]:
