@@ -56,7 +56,7 @@ class Row:
     """Of its processes; ``{redis_url}``, ``{smtp_port}`` and ``{ca_file}`` are filled in."""
     settled: Settled = lambda url, letters: True
     times: float = 1.0
-    """How many times the table's letters: who is fast gets more, so that it takes seconds, and not its first moments."""
+    """How many times the table's letters: who is fast gets more, so that it takes seconds, not its first moments."""
 
 
 def celery_is_idle(url: str, letters: int) -> bool:
