@@ -92,7 +92,12 @@ class Bells:
 
     @classmethod
     def of(cls, settings: Settings) -> Bells:
-        """Return the bells of the broker that the settings name."""
+        """Return the bells of the broker that the settings name.
+
+        Raises:
+            InvalidSettings: its URL cannot be read.
+        """
+        broker.check(settings.broker)
         return cls(settings.broker, settings.redis_timeout_s)
 
     def ring(self, bell: Bell) -> None:

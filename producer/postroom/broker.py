@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
-from kombu import Queue
+from kombu import Connection, Queue
 
+from postroom.errors import InvalidSettings
 from postroom.redis_url import is_sentinel, primary_name, read_servers
 
 QUEUE = "postroom"
@@ -50,6 +52,23 @@ def _sentinel(url: str, timeout_s: float) -> tuple[str, dict[str, Any]]:
 def is_rabbitmq(url: str) -> bool:
     """True for a broker that speaks AMQP."""
     return url.startswith(("amqp://", "amqps://", "pyamqp://"))
+
+
+@lru_cache(maxsize=8)
+def check(url: str) -> None:
+    """Check that Celery can read the URL of a broker, which it else says at the first letter only.
+
+    Raises:
+        InvalidSettings: it cannot.
+    """
+    spelled = _sentinel(url, 0)[0] if is_sentinel(url) else url
+    try:
+        if "://" not in url:
+            raise ValueError  # kombu takes it for the host of a RabbitMQ
+        Connection(spelled).get_transport_cls()
+    except (KeyError, ValueError):
+        known = "redis://…, rediss://…, sentinel://…, amqp://… or amqps://…"
+        raise InvalidSettings(f"POSTROOM_BROKER_URL is no URL of a broker: write {known}") from None
 
 
 def celery_settings(url: str, timeout_s: float, schema: int = 1) -> dict[str, Any]:

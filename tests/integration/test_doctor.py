@@ -65,13 +65,6 @@ def test_where_nobody_works_it_is_told_with_the_remedy(new_house: NewHouse) -> N
     assert any(line.startswith(f"✗ work         a task on the queue {QUEUE} was not done") for line in lines)
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1/", "redis://127.0.0.1:port/0", "sentinel://127.0.0.1:1/0"])
-def test_a_broker_that_cannot_be_is_told_with_the_remedy(url: str, new_house: NewHouse) -> None:
-    [finding] = found(new_house(POSTROOM_BROKER_URL=url), "--timeout", "0.1")["broker"]
-    assert finding["level"] == "bad"
-    assert "is POSTROOM_BROKER_URL right?" in finding["remedy"]
-
-
 def test_a_user_whom_redis_forbids_something_is_not_told_to_have_another_password(
     new_house: NewHouse, redis_server: Server
 ) -> None:

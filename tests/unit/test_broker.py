@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from postroom import Postroom, Settings
 from postroom.bell import publisher
-from postroom.broker import BULK_QUEUE, QUEUE, celery_settings
+from postroom.broker import BULK_QUEUE, QUEUE, celery_settings, check
+from postroom.errors import InvalidSettings
 
 
 @pytest.mark.parametrize(
@@ -22,6 +24,23 @@ from postroom.broker import BULK_QUEUE, QUEUE, celery_settings
 def test_both_queues_are_quorum_queues_on_rabbitmq_and_only_there(url: str, arguments: object) -> None:
     found = {queue.name: queue.queue_arguments for queue in celery_settings(url, 5)["task_queues"]}
     assert found == {QUEUE: arguments, BULK_QUEUE: arguments}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("redis://h/0", "rediss://u:p@h:1/0", "redis+socket:///run/redis.sock?virtual_host=0"),
+        *("sentinel://a:1,b:2/0?master=letters", "amqp://h//", "amqps://h//", "amqp://a//;amqp://b//"),
+    ],
+)
+def test_a_url_that_celery_can_read_is_taken(url: str) -> None:
+    check(url)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1/", "127.0.0.1:6379", "redis://127.0.0.1:port/0", "sentinel://a:1/0"])
+def test_a_url_that_celery_cannot_read_is_told_before_anything_is_accepted(url: str) -> None:
+    with pytest.raises(InvalidSettings, match="POSTROOM_BROKER_URL"):
+        Postroom(Settings(broker_url=url))
 
 
 def test_each_broker_gets_the_options_that_it_knows() -> None:
