@@ -238,6 +238,7 @@ ROWS = [
     ours("bulk-far", FAR, "`send_letters`, 1 session a process", "bulk", 4, **{SESSIONS: "1"}),
     ours("bulk-far-4", FAR, "`send_letters`, 4 sessions a process", "bulk", 8, **{SESSIONS: "4"}),
     ours("bulk-far-16", FAR, "`send_letters`, 16 sessions a process", "bulk", 16, **{SESSIONS: "16"}),
+    ours("bulk-far-16-400", FAR, "the same, chunks of 400", "bulk --chunk 400", 32, **{SESSIONS: "16"}),
     Row("smtplib-far-bdat", FAR_BDAT, "smtplib, one kept connection, no queue", "python smtplib_kept.py", times=0.5),
     ours("bulk-far-bdat", FAR_BDAT, "`send_letters`, 1 session a process", "bulk", 8, **{SESSIONS: "1"}),
     ours("bulk-far-bdat-4", FAR_BDAT, "`send_letters`, 4 sessions a process", "bulk", 16, **{SESSIONS: "4"}),
