@@ -222,6 +222,16 @@ def test_a_recipient_domain_has_sessions_of_its_own(redis_url: str, tmp_path: Pa
         assert here.ledger.redis.zcard(at_domain) == 0, "given back when the letter is gone"
 
 
+def test_a_relay_with_limits_for_domains_that_is_down_is_paused_as_any_other(redis_url: str, tmp_path: Path) -> None:
+    domains = '[relays.default.domains."example.com"]\nconnections = 1\n'
+    busy = {"connect": say("421 4.3.2 busy")}
+    with limited(redis_url, tmp_path, "connections = 9", busy, domains, POSTROOM_PAUSE_FIRST_S="60") as (here, _):
+        receipts = [here.accept(ANN), here.accept(CAT)]
+        deliver_all(here, receipts)
+        assert all("421 4.3.2 busy" in each.status().reason for each in receipts)
+        assert here.standing().state == "open"
+
+
 # --- recipients -------------------------------------------------------------------------------------------------------
 
 

@@ -136,4 +136,4 @@ def send(office: Office, relay: Relay, source: deque[Parcel], outbox: Outbox) ->
         for parcel in source:
             outbox.finish(parcel.claim, parcel.put_off(no_place))
         source.clear()
-    return list(source)
+    return [*source, *(parcel for lane in lanes for parcel in lane.turned_away)]

@@ -68,6 +68,10 @@ class Lane:
         self._is_over = False
         self._look = _nothing
         self._began_s = 0.0
+        self._member = ""
+        """Who has places at recipient domains."""
+        self.turned_away: list[Parcel] = []
+        """Those that look for another relay: no lane with this one takes them any more."""
         self.worked_s = 0.0
         """Seconds of the processor that it has used so far, as of the last letter that it composed or had answered."""
         self.no_place: Wait | None = None
@@ -254,7 +258,12 @@ class Lane:
                 self._conclude(parcel, {})
             else:
                 self._admitted.appendleft(parcel)
-        elif late := self._withheld.pop(submission, ""):
+            return
+        late = self._withheld.pop(submission, "")
+        if parcel.answers:
+            # Who was answered in an earlier transaction stays so, whether it is too late now or the claim is lost.
+            self._conclude(parcel, {})
+        elif late:
             self._outbox.finish(parcel.claim, settlement.expire(parcel.claim, self._office.rules, late))
         else:
             self._outbox.lost(parcel.claim)
@@ -270,7 +279,7 @@ class Lane:
             is_uncertain = any(outcome(each).outcome is Outcome.UNCERTAIN for each in parcel.answers.values())
             if len(parcel.relays) > 1 and not is_uncertain and not is_braked:
                 parcel.turn_away(self._relay, paused)
-                self._source.append(parcel)
+                self.turned_away.append(parcel)
                 return
         attempt = Attempt(
             self._relay.name, self._office.worker, parcel.took_ms(), parcel.answers, tuple(parcel.turned_away)
