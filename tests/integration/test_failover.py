@@ -101,25 +101,25 @@ def test_a_letter_that_a_relay_turned_away_is_not_tried_there_through_another_se
         wait_until(lambda: here.standing("first").state == "open", "the first relay is paused")
         is_paused.set()
 
-    with scripted_relay({"rcpt": BUSY}, {"content": both(wait_for(is_paused), say("250 ok"))}) as one:
-        with scripted_relay() as two:
-            (tmp_path / "relays.toml").write_text(
-                f'[relays.first]\nurl = "{one.url}"\n[relays.second]\nurl = "{two.url}"\n'
-            )
-            settings = {
-                "POSTROOM_RELAYS": str(tmp_path / "relays.toml"),
-                "POSTROOM_SESSIONS": "2",
-                "POSTROOM_PAUSE_FIRST_S": "60",
-                "POSTROOM_PAUSE_MAX_S": "60",
-            }
-            with desk(redis_url, "smtp://127.0.0.1:1", **settings) as here:
-                here.office.pace.keeps_waiting("first")  # so both sessions begin at once
-                receipts = [here.accept(f"a-{number}@example.com") for number in range(8)]
-                watch = Thread(target=wait_for_pause)
-                watch.start()
-                deliver(here.office, [each.id for each in receipts])
-                watch.join()
-                attempts = [views.account(here.ledger, each.id).history[-1] for each in receipts]
+    slow = {"content": both(wait_for(is_paused), say("250 ok"))}
+    with scripted_relay({"rcpt": BUSY}, slow) as one, scripted_relay() as two:
+        (tmp_path / "relays.toml").write_text(
+            f'[relays.first]\nurl = "{one.url}"\n[relays.second]\nurl = "{two.url}"\n'
+        )
+        settings = {
+            "POSTROOM_RELAYS": str(tmp_path / "relays.toml"),
+            "POSTROOM_SESSIONS": "2",
+            "POSTROOM_PAUSE_FIRST_S": "60",
+            "POSTROOM_PAUSE_MAX_S": "60",
+        }
+        with desk(redis_url, "smtp://127.0.0.1:1", **settings) as here:
+            here.office.pace.keeps_waiting("first")  # so both sessions begin at once
+            receipts = [here.accept(f"a-{number}@example.com") for number in range(8)]
+            watch = Thread(target=wait_for_pause)
+            watch.start()
+            deliver(here.office, [each.id for each in receipts])
+            watch.join()
+            attempts = [views.account(here.ledger, each.id).history[-1] for each in receipts]
     [turned_away] = [each for each in attempts if "turned_away" in each]
     assert [each["relay"] for each in turned_away["turned_away"]] == ["first"]
     assert turned_away["relay"] == "second"
