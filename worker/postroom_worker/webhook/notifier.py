@@ -180,12 +180,14 @@ class Notify(bootsteps.StartStopStep):
     def __init__(self, parent: Any, **kwargs: Any) -> None:
         super().__init__(parent, **kwargs)
         self._stop = Flag()
+        # Once: a file of secrets that was spoilt since would end the worker.
+        self._receivers = Receiver.all_of(process_settings())
 
     def start(self, parent: Any) -> None:
         """Begin, for each receiver that there is."""
         settings = process_settings()
         self._stop = Flag()
-        for receiver in Receiver.all_of(settings):
+        for receiver in self._receivers:
             Notifier(settings, open_ledger(settings), receiver, parent.hostname).start(self._stop)
 
     def stop(self, parent: Any) -> None:
