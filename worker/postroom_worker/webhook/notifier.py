@@ -59,7 +59,9 @@ class Notifier:
         self._member = member
         self._backoff = Backoff.of_letters(settings)
         self._give_up_ms = int(1000 * settings.give_up_s)
-        self._lease_ms = int(1000 * (2 * settings.webhook_timeout_s + settings.redis_timeout_s))
+        # One of each partition is taken at once, and they are posted one after the other.
+        each_s = 2 * settings.webhook_timeout_s + settings.redis_timeout_s
+        self._lease_ms = int(1000 * each_s * ledger.keys.partitions)
         self._look_s = settings.timer_s
 
     def begin(self) -> None:
