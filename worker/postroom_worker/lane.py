@@ -146,16 +146,13 @@ class Lane:
                 window_s = self._office.settings.lease_s / 2
                 flown = transmit(session, submissions, self._enter, most, self._at_once, window_s)
                 for submission, answers in flown:
-                    parcel = self._under_way[submission]
                     if served and answers and all(map(_is_session_end, answers.values())):
                         # A session's own end costs a letter nothing: it goes to the next one.
                         ended_early = True
-                        self._admitted.append(self._under_way.pop(submission))
+                        self._admitted.append(self._landed(submission))
                     else:
                         self._answered(submission, answers if served else _of_a_relay(answers))
                     served += 1
-            for submission in [each for each, parcel in self._under_way.items() if not parcel.is_in_window]:
-                self._admitted.append(self._under_way.pop(submission))
         except SessionFailed as failed:
             parcel = self._admitted.popleft()
             self._conclude(parcel, dict.fromkeys(parcel.left, failed.answer))
@@ -247,9 +244,13 @@ class Lane:
     def _enter_alone(self, submission: Submission) -> bool:
         return self._enter([submission])[0]
 
-    def _answered(self, submission: Submission, answers: Answers) -> None:
+    def _landed(self, submission: Submission) -> Parcel:
         parcel = self._under_way.pop(submission)
         parcel.is_in_window = False
+        return parcel
+
+    def _answered(self, submission: Submission, answers: Answers) -> None:
+        parcel = self._landed(submission)
         self.worked_s = clock.worked_s() - self._began_s
         self._look()
         answers = self._office.redirect.told(limits.transaction(self._relay, parcel.left), answers)

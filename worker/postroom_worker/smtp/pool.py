@@ -1,4 +1,4 @@
-"""The pool: the sessions that one worker process keeps open, one letter at a time in each."""
+"""The pool: the sessions that one worker process keeps open, each lent to one lane at a time."""
 
 from __future__ import annotations
 
