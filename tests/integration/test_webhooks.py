@@ -342,7 +342,7 @@ def test_what_was_taken_of_several_partitions_is_nobody_elses_until_all_may_have
             if not left_ms:
                 keys, now_ms = here.ledger.keys, here.ledger.now_ms()
                 for partition in range(keys.partitions):
-                    due = here.ledger.redis.zrange(keys.webhooks_due(partition, 0), 0, -1, withscores=True)
+                    due: Any = here.ledger.redis.zrange(keys.webhooks_due(partition, 0), 0, -1, withscores=True)
                     left_ms.extend(due_ms - now_ms for _, due_ms in due if due_ms > now_ms)
 
         monkeypatch.setattr(app, "take", look)
