@@ -68,8 +68,6 @@ class Lane:
         self._is_over = False
         self._look = _nothing
         self._began_s = 0.0
-        self._member = ""
-        """Who has places at recipient domains."""
         self.turned_away: list[Parcel] = []
         """Those that look for another relay: no lane with this one takes them any more."""
         self.worked_s = 0.0
@@ -137,22 +135,9 @@ class Lane:
         if self._relay.program:
             self._run_program()
             return False
-        ended_early = False
         try:
             with self._office.pool.session(self._relay, fresh=is_fresh) as session:
-                served = session.letters
-                submissions = self._submissions(session)
-                most = self._office.pool.letters_left(session)
-                window_s = self._office.settings.lease_s / 2
-                flown = transmit(session, submissions, self._enter, most, self._at_once, window_s)
-                for submission, answers in flown:
-                    if served and answers and all(map(_is_session_end, answers.values())):
-                        # A session's own end costs a letter nothing: it goes to the next one.
-                        ended_early = True
-                        self._admitted.append(self._landed(submission))
-                    else:
-                        self._answered(submission, answers if served else _of_a_relay(answers))
-                    served += 1
+                return self._send_through(session)
         except SessionFailed as failed:
             parcel = self._admitted.popleft()
             self._conclude(parcel, dict.fromkeys(parcel.left, failed.answer))
@@ -160,8 +145,27 @@ class Lane:
             self._is_over, self.no_place = True, no.wait
         except LedgerUnavailable as error:
             self._is_over, self.no_place = True, Wait(AWAY_WAIT_MS, f"Redis was away ({error})")
+        return False
+
+    def _send_through(self, session: Session) -> bool:
+        """As `_send`, through this session."""
+        served, ended_early = session.letters, False
+        submissions = self._submissions(session)
+        most = self._office.pool.letters_left(session)
+        window_s = self._office.settings.lease_s / 2
+        try:
+            for submission, answers in transmit(session, submissions, self._enter, most, self._at_once, window_s):
+                if served and answers and all(map(_is_session_end, answers.values())):
+                    # A session's own end costs a letter nothing: it goes to the next one.
+                    ended_early = True
+                    self._admitted.append(self._landed(submission))
+                else:
+                    self._answered(submission, answers if served else _of_a_relay(answers))
+                served += 1
         finally:
-            self._leave_domains()
+            if self._relay.domains:
+                # Before another may have the session, and these places with it.
+                self._office.places.leave(self._relay, self._office.pool.member(session), but_not=("",))
         return ended_early
 
     def _run_program(self) -> None:
@@ -211,20 +215,15 @@ class Lane:
 
     def _no_entry(self, parcel: Parcel, session: Session | None) -> Wait:
         """Take a place at each recipient domain that has limits of its own; or say what to wait for."""
-        if not self._relay.domains:
+        if session is None or not self._relay.domains:
             return NO_WAIT
         domains = sorted({domain_of(each) for each in parcel.left})
-        self._member = member = self._office.pool.member(session) if session else ""
-        served = session.letters_to if session else ()
+        member = self._office.pool.member(session)
         try:
-            waits = until_recorded(lambda: self._office.places.enter(self._relay, member, domains, served))
+            waits = until_recorded(lambda: self._office.places.enter(self._relay, member, domains, session.letters_to))
         except LedgerUnavailable as error:
             return Wait(FAULT_WAIT_MS, f"a fault of ours ({error})")
         return next(iter(waits.values()), NO_WAIT)
-
-    def _leave_domains(self) -> None:
-        if self._relay.domains and self._member:
-            self._office.places.leave(self._relay, self._member, but_not=("",))
 
     def _enter(self, submissions: Sequence[Submission]) -> list[bool]:
         """The ends of these are about to be sent: tell the ledger, unless they are too late."""
