@@ -132,6 +132,13 @@ def test_a_name_that_cannot_stand_in_a_command_is_refused_before_anything_is_sai
     assert relay.sessions == []
 
 
+def test_a_relay_of_before_1995_that_does_not_like_our_name_is_quoted_as_it_said(redis_url: str) -> None:
+    script = {"ehlo": say("502 what?"), "helo": say("550 5.7.1 go away")}
+    with scripted_relay(script) as relay, desk(redis_url, relay.url) as here:
+        here.deliver(here.accept("ann@example.com"))
+        assert here.standing().why == "550 5.7.1 go away"
+
+
 # --- kept sessions ----------------------------------------------------------------------------------------------------
 
 

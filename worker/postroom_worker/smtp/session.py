@@ -201,7 +201,6 @@ class Session:
         smtp.phase = Phase.EHLO
         code, text = smtp.ehlo()
         if code in (500, 502, 504):  # a server of before 1995: no extensions (RFC 5321 §3.2)
-            smtp.phase = Phase.CONNECT
             code, text = smtp.helo()
         if code != 250:
             raise SessionFailed(Phase.EHLO, Reply.of(code, text.decode("utf-8", "replace").splitlines()))
