@@ -24,5 +24,5 @@ def test_a_worker_that_connects_to_the_broker_anew_reads_none_of_them_again(
     secret.unlink()
     here.ledger.redis.client_kill_filter(_type="normal", skipme=True)
     receipt = here.postroom.send_letter("ben@example.com", "hi")
-    receipt.wait(10)
+    receipt.wait()
     assert here.accepted(receipt) == {"ben@example.com": 1}
