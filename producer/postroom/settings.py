@@ -14,8 +14,8 @@ from postroom.redis_url import is_cluster
 _MIB = 1024 * 1024
 
 
-def _setting(default: Any, doc: str) -> Any:
-    return field(default=default, metadata={"doc": doc})
+def _setting(default: Any, doc: str, least: int = 0) -> Any:
+    return field(default=default, metadata={"doc": doc, "least": least})
 
 
 def _secret(default: Any, doc: str) -> Any:
@@ -159,8 +159,8 @@ class Settings:
         600.0, "Seconds that a program in place of a relay (`sendmail://`) may take for a letter."
     )
     session_idle_s: float = _setting(60.0, "Seconds after which an idle SMTP session is closed.")
-    sessions: int = _setting(4, "SMTP sessions with a relay that one worker process uses at once for a chunk.")
-    session_letters: int = _setting(500, "Letters after which an SMTP session is closed.")
+    sessions: int = _setting(4, "SMTP sessions with a relay that one worker process uses at once for a chunk.", 1)
+    session_letters: int = _setting(500, "Letters after which an SMTP session is closed.", 1)
     contents_over: int = _setting(
         64 * 1024, "Octets beyond which a part is stored once, by digest, beside the letters."
     )
@@ -189,7 +189,9 @@ class Settings:
             # A secret mounted as a file or pasted in a console often ends in a newline.
             text = environment.get(variable(each.name), "").strip()
             if text:
-                values[each.name] = _parsed(variable(each.name), _PARSERS[str(each.type)], text)
+                values[each.name] = _parsed(
+                    variable(each.name), _PARSERS[str(each.type)], text, each.metadata.get("least", 0)
+                )
         return cls(**values)
 
     @property
@@ -240,14 +242,14 @@ def secret_variable(name: str, environment: Mapping[str, str] = os.environ) -> s
     return secret
 
 
-def _parsed(name: str, parse: Callable[[str], Any], text: str) -> Any:
+def _parsed(name: str, parse: Callable[[str], Any], text: str, least: int) -> Any:
     try:
         value = parse(text)
     except ValueError:
         what = "true or false" if parse is _truth else "a number"
         raise InvalidSettings(f"{name} has to be {what}") from None
-    if parse is not str and not 0 <= value < float("inf"):
-        raise InvalidSettings(f"{name} has to be a number of 0 or more")
+    if parse is not str and not least <= value < float("inf"):
+        raise InvalidSettings(f"{name} has to be a number of {least} or more")
     return value
 
 

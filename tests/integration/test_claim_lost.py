@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import pytest
 
 from house import Desk, desk
-from postroom import LetterState, Receipt
+from postroom import LetterState, Receipt, RecipientState
 from postroom.ledger import Claim
 from postroom_worker.delivery import deliver
 from postroom_worker.dev.scripted_relay import OFFERS, Session, say, scripted_relay
@@ -40,6 +41,23 @@ def test_a_letter_that_another_has_claimed_meanwhile_is_not_ended(offers: list[s
         assert lost.status().state is LetterState.SENDING, "it is the other's"
         assert relay.accepted == {"behind@example.com": 1}
         assert relay.sessions[0].ended == "hung up", "only that keeps the relay from taking what has no end"
+
+
+def test_who_was_accepted_before_the_claim_was_lost_is_not_mailed_again(redis_url: str, tmp_path: Path) -> None:
+    def lose(session: Session) -> None:
+        run_out(here, receipt)
+        say("354 go ahead")(session)
+
+    relays = tmp_path / "relays.toml"
+    with scripted_relay({"data": [say("354 go ahead"), lose]}) as relay:
+        relays.write_text(f'[relays.default]\nurl = "{relay.url}"\nlimits = {{ recipients_per_transaction = 1 }}\n')
+        with desk(redis_url, relay.url, POSTROOM_RELAYS=str(relays)) as here:
+            receipt = here.accept(["ann@example.com", "ben@example.com"])
+            status = here.deliver(receipt)
+        assert relay.accepted == {"ann@example.com": 1}
+    assert status.recipients["ann@example.com"].state is RecipientState.ACCEPTED
+    assert status.recipients["ben@example.com"].state is RecipientState.PENDING
+    assert status.state is LetterState.DEFERRED, "the other's claim has ended, for it knew less"
 
 
 def test_a_fault_of_ours_beside_a_renewal_ends_no_renewals(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:

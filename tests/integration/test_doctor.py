@@ -172,6 +172,7 @@ def test_keys_that_are_published_are_well(keys: Settings) -> None:
         (["something else"], "bad", "is revoked"),
         (["v=DKIM1; p=AAAA"], "bad", "has another key"),
         (["v=DKIM1; p=!"], "bad", "has another key"),
+        ([r"v=DKIM1; p=\255"], "bad", "has another key"),
         ([f"{record(SIGNING['ed'])}; t=y:s"], "warn", "for a test only"),
         (["v=DKIM1; p=AAAA", "v=DKIM1; p=BBBB"], "bad", "has 2 records"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +55,28 @@ def test_a_letter_that_expires_on_the_way_is_withheld_before_its_end(
         assert relay.accepted == {}
     assert status.state is LetterState.FAILED
     assert status.recipients["on-the-way@example.com"].state is RecipientState.EXPIRED
+
+
+def test_who_was_accepted_before_it_was_too_late_for_the_others_stays_so(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steady_s = clock.steady_s
+
+    def expire_first(session: Session) -> None:
+        monkeypatch.setattr(clock, "steady_s", lambda: steady_s() + 60)
+        say("354 go ahead")(session)
+
+    script = {"data": [say("354 go ahead"), expire_first]}
+    relays = tmp_path / "relays.toml"
+    with scripted_relay(script) as relay:
+        relays.write_text(f'[relays.default]\nurl = "{relay.url}"\nlimits = {{ recipients_per_transaction = 1 }}\n')
+        with desk(redis_url, relay.url, POSTROOM_RELAYS=str(relays)) as here:
+            receipt = here.accept(["quick@example.com", "late@example.com"], expires_in=60)
+            status = here.deliver(receipt)
+        assert relay.accepted == {"quick@example.com": 1}
+    assert status.state is LetterState.PARTIAL
+    assert status.recipients["quick@example.com"].state is RecipientState.ACCEPTED
+    assert status.recipients["late@example.com"].state is RecipientState.EXPIRED
 
 
 def test_the_time_of_a_scheduled_letter_counts_from_when_it_is_sent(shared: House) -> None:

@@ -5,13 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
 from house import Desk, desk
 from postroom import LetterState, RecipientState
 from postroom.ledger import views
-from postroom_worker.dev.scripted_relay import Script, ScriptedRelay, both, close, only_to, reset, say, scripted_relay
+from postroom_worker.delivery import deliver
+from postroom_worker.dev.scripted_relay import (
+    Script,
+    ScriptedRelay,
+    both,
+    close,
+    only_to,
+    reset,
+    say,
+    scripted_relay,
+    wait_for,
+)
 from postroom_worker.dev.server import free_port, wait_until
 
 BUSY = both(say("421 4.3.2 busy"), close)
@@ -78,6 +90,40 @@ def test_a_letter_that_may_have_been_accepted_goes_to_no_other_relay(
         status = here.deliver(here.accept("ann@example.com", on_uncertain=policy))
         assert status.state is (LetterState.HELD if policy == "hold" else LetterState.DEFERRED)
         assert second.taken == []
+
+
+def test_a_letter_that_a_relay_turned_away_is_not_tried_there_through_another_session(
+    redis_url: str, tmp_path: Path
+) -> None:
+    is_paused = Event()
+
+    def wait_for_pause() -> None:
+        wait_until(lambda: here.standing("first").state == "open", "the first relay is paused")
+        is_paused.set()
+
+    slow = {"content": both(wait_for(is_paused), say("250 ok"))}
+    with scripted_relay({"rcpt": BUSY}, slow) as one, scripted_relay() as two:
+        (tmp_path / "relays.toml").write_text(
+            f'[relays.first]\nurl = "{one.url}"\n[relays.second]\nurl = "{two.url}"\n'
+        )
+        settings = {
+            "POSTROOM_RELAYS": str(tmp_path / "relays.toml"),
+            "POSTROOM_SESSIONS": "2",
+            "POSTROOM_PAUSE_FIRST_S": "60",
+            "POSTROOM_PAUSE_MAX_S": "60",
+        }
+        with desk(redis_url, "smtp://127.0.0.1:1", **settings) as here:
+            here.office.pace.keeps_waiting("first")  # so both sessions begin at once
+            receipts = [here.accept(f"a-{number}@example.com") for number in range(8)]
+            watch = Thread(target=wait_for_pause)
+            watch.start()
+            deliver(here.office, [each.id for each in receipts])
+            watch.join()
+            attempts = [views.account(here.ledger, each.id).history[-1] for each in receipts]
+    [turned_away] = [each for each in attempts if "turned_away" in each]
+    assert [each["relay"] for each in turned_away["turned_away"]] == ["first"]
+    assert turned_away["relay"] == "second"
+    assert sum((one.accepted + two.accepted).values()) == 8
 
 
 def test_a_letter_that_names_its_relay_waits_for_that_one(redis_url: str, tmp_path: Path) -> None:

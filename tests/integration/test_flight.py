@@ -581,6 +581,13 @@ def test_a_relay_that_does_not_take_the_parameters_that_it_offered_gets_the_lett
         assert len(relay.taken) == 6
 
 
+def test_a_letter_whose_end_was_not_answered_is_uncertain_though_a_parameter_seemed_not_to_be_taken() -> None:
+    stray = both(say("555 5.5.4 what?"), say("250 ok"))
+    script = {"mail": [say("250 ok"), stray], "rcpt": [say("250 ok"), close]}
+    with scripted_relay(script, offers=CHUNKED) as relay, client(relay) as us:
+        assert us.outcomes([letter(0), letter(1)]) == [ACCEPTED, Outcome.UNCERTAIN]
+
+
 # --- both sides write at once -----------------------------------------------------------------------------------------
 
 

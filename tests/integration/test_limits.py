@@ -16,6 +16,7 @@ from postroom_worker.delivery import deliver
 from postroom_worker.dev.scripted_relay import Script, ScriptedRelay, say, scripted_relay
 from postroom_worker.dev.server import wait_until
 from postroom_worker.smtp.pool import NoPlace
+from postroom_worker.smtp.session import Session
 
 ANN, BEN, CAT = "ann@example.com", "ben@example.net", "cat@example.com"
 
@@ -220,6 +221,33 @@ def test_a_recipient_domain_has_sessions_of_its_own(redis_url: str, tmp_path: Pa
         here.ledger.redis.delete(at_domain)
         assert here.deliver(here.accept(BEN)).state is LetterState.SENT
         assert here.ledger.redis.zcard(at_domain) == 0, "given back when the letter is gone"
+
+
+def test_a_place_at_a_domain_is_given_back_before_another_may_have_the_session(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    domains = '[relays.default.domains."example.com"]\nconnections = 1\n'
+    with limited(redis_url, tmp_path, "connections = 9", domains=domains) as (here, _):
+        at_domain = here.ledger.keys.relay_sessions("default", "example.com")
+        take_back, places = here.office.pool._take_back, []
+
+        def look(session: Session) -> None:
+            places.append(here.ledger.redis.zcard(at_domain))
+            take_back(session)
+
+        monkeypatch.setattr(here.office.pool, "_take_back", look)
+        assert here.deliver(here.accept(ANN)).state is LetterState.SENT
+        assert places == [0]
+
+
+def test_a_relay_with_limits_for_domains_that_is_down_is_paused_as_any_other(redis_url: str, tmp_path: Path) -> None:
+    domains = '[relays.default.domains."example.com"]\nconnections = 1\n'
+    busy = {"connect": say("421 4.3.2 busy")}
+    with limited(redis_url, tmp_path, "connections = 9", busy, domains, POSTROOM_PAUSE_FIRST_S="60") as (here, _):
+        receipts = [here.accept(ANN), here.accept(CAT)]
+        deliver_all(here, receipts)
+        assert all("421 4.3.2 busy" in each.status().reason for each in receipts)
+        assert here.standing().state == "open"
 
 
 # --- recipients -------------------------------------------------------------------------------------------------------

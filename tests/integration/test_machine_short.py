@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 from collections.abc import Iterator
@@ -13,7 +14,9 @@ import pytest
 from house import Desk, desk
 from postroom import LetterState
 from postroom_worker.delivery import deliver
-from postroom_worker.dev.scripted_relay import scripted_relay
+from postroom_worker.dev.scripted_relay import OFFERS, both, close, say, scripted_relay
+from postroom_worker.smtp import pool
+from postroom_worker.smtp.session import Session
 
 
 @contextmanager
@@ -50,6 +53,26 @@ def test_without_file_descriptors_letters_wait_at_no_cost(redis_url: str) -> Non
         status = receipt.status()
         assert (status.state, status.attempts) == (LetterState.DEFERRED, 0)
         assert_it_is_only_us(here)
+
+
+def test_letters_of_a_flight_that_the_relay_ended_wait_when_there_is_no_session_for_them(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The relay said 421 and hung up: it took nothing of what came behind, though their ends were written."""
+
+    def lacking(*_: object) -> Session:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    def end(_: object) -> None:
+        monkeypatch.setattr(pool, "Session", lacking)
+
+    script = {"mail": [say("250 ok"), both(say("421 4.3.2 closing"), end, close)]}
+    with scripted_relay(script, offers=[*OFFERS, "CHUNKING"]) as relay, desk(redis_url, relay.url) as here:
+        receipts = [here.accept(f"a-{number}@example.com", on_uncertain="hold") for number in range(4)]
+        deliver(here.office, [each.id for each in receipts])
+        first, *others = [each.status() for each in receipts]
+        assert first.state is LetterState.SENT
+        assert {(each.state, each.attempts) for each in others} == {(LetterState.DEFERRED, 0)}
 
 
 def test_without_threads_letters_go_through_fewer_sessions_and_leases_are_kept_later(

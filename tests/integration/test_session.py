@@ -19,6 +19,7 @@ from postroom_worker.dev.scripted_relay import (
     octets,
     say,
     scripted_relay,
+    silent,
 )
 from postroom_worker.dev.server import wait_until
 from postroom_worker.outcome import Phase
@@ -131,6 +132,13 @@ def test_a_name_that_cannot_stand_in_a_command_is_refused_before_anything_is_sai
     assert relay.sessions == []
 
 
+def test_a_relay_of_before_1995_that_does_not_like_our_name_is_quoted_as_it_said(redis_url: str) -> None:
+    script = {"ehlo": say("502 what?"), "helo": say("550 5.7.1 go away")}
+    with scripted_relay(script) as relay, desk(redis_url, relay.url) as here:
+        here.deliver(here.accept("ann@example.com"))
+        assert here.standing().why == "550 5.7.1 go away"
+
+
 # --- kept sessions ----------------------------------------------------------------------------------------------------
 
 
@@ -157,6 +165,19 @@ def test_an_idle_session_is_closed(redis_url: str) -> None:
         delivered(here)
         here.office.pool.close_idle()
         wait_until(lambda: relay.sessions[0].ended == "quit", "it has ended with QUIT")
+
+
+def test_relays_that_say_no_goodbye_hold_up_renewals_for_one_session_at_most(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("postroom_worker.smtp.session._QUIT_S", 0.1)
+    with scripted_relay({"quit": silent}) as relay, desk(redis_url, relay.url, POSTROOM_SESSION_IDLE_S="0") as here:
+        pool, to = here.office.pool, here.office.relays[0]
+        with pool.session(to), pool.session(to), pool.session(to):
+            pass
+        for left in (2, 1, 0, 0):
+            pool.close_idle()
+            assert here.standing().sessions == left
 
 
 ENDINGS: dict[str, list[dict[str, Reaction | list[Reaction]]]] = {

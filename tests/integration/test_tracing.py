@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
@@ -15,6 +15,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from house import Desk, desk
 from postroom import InvalidLetter, Letter, LetterState, Postroom, Receipt, tracing
+from postroom_worker.delivery import deliver
 from postroom_worker.dev.scripted_relay import Session, say, scripted_relay
 from postroom_worker.dev.server import wait_until
 
@@ -140,6 +141,21 @@ def test_a_trace_that_cannot_be_read_is_none(redis_url: str, spans: InMemorySpan
         here.ledger.redis.hset(here.ledger.keys.letter(receipt.id), "trace", "garbage")
         assert here.deliver(receipt).state is LetterState.SENT
     assert spans.get_finished_spans() == ()
+
+
+def test_a_process_whose_traces_go_wrong_delivers_all_the_same(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Faulty(SpanProcessor):
+        def on_end(self, span: ReadableSpan) -> None:
+            if span.name == ATTEMPT:
+                raise ValueError("a fault of whoever is told of spans")
+
+    provider = TracerProvider()
+    provider.add_span_processor(Faulty())
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+    with scripted_relay() as relay, desk(redis_url, relay.url) as here:
+        receipts = [send(here, f"a-{number}@example.com") for number in range(3)]
+        deliver(here.office, [each.id for each in receipts])
+        assert {each.status().state for each in receipts} == {LetterState.SENT}
 
 
 @pytest.mark.parametrize("is_there", [False, True], ids=["not installed", "without a provider"])

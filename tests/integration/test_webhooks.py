@@ -327,6 +327,30 @@ def test_a_receiver_that_never_ends_is_left_in_time_and_its_connection_broken(
         thread.join()
 
 
+def test_what_was_taken_of_several_partitions_is_nobody_elses_until_all_may_have_been_posted(
+    redis_url: str, relay: Capture, app: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = settings(app.url, POSTROOM_WEBHOOK_TIMEOUT_S="5", POSTROOM_PARTITIONS="4")
+    with desk(redis_url, relay.url, **ours) as here:
+        posting = notifier(here)
+        for number in range(20):
+            here.deliver(here.accept(f"a-{number}@example.com"))
+        posting.make()
+        left_ms: list[float] = []
+
+        def look(_fields: dict[str, str], _body: bytes) -> None:
+            if not left_ms:
+                keys, now_ms = here.ledger.keys, here.ledger.now_ms()
+                for partition in range(keys.partitions):
+                    due: Any = here.ledger.redis.zrange(keys.webhooks_due(partition, 0), 0, -1, withscores=True)
+                    left_ms.extend(due_ms - now_ms for _, due_ms in due if due_ms > now_ms)
+
+        monkeypatch.setattr(app, "take", look)
+        assert posting.post()
+        assert len(left_ms) > 1
+        assert min(left_ms) > 5000 * len(left_ms)
+
+
 def test_an_endless_body_is_not_read(redis_url: str, relay: Capture) -> None:
     listening, thread, over = dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n", b"x" * 65536)
     try:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 
 import click
 import pytest
@@ -389,3 +390,12 @@ def test_help_lists_a_command_whose_extra_is_missing() -> None:
     result = without("aiosmtpd", "--help")
     assert result.returncode == 0
     assert "`postroom demo` needs aiosmtpd" in result.stdout
+
+
+@pytest.mark.parametrize("command", ["demo", "chaos"])
+def test_a_folder_that_holds_what_is_not_ours_is_not_emptied(command: str, tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("mine")
+    result = CliRunner().invoke(main, [command, "--folder", str(tmp_path)])
+    assert result.exit_code == 2
+    assert f"{tmp_path} is not empty" in result.output.replace("\n", "")
+    assert (tmp_path / "precious").read_text() == "mine"

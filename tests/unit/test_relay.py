@@ -59,6 +59,7 @@ def test_credentials_are_percent_encoded() -> None:
         "smtp://mail.example.org:99999",
         "smtp://mail.example.org:-1",
         "smtp://mail.example.org:SECRET",
+        "smtp://mail..example.org",
         "smtp://mail example.org",
         "smtp://mail\x00.example.org",
         "smtps://℀.com",

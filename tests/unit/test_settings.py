@@ -47,6 +47,12 @@ def test_a_count_is_a_whole_number(value: str) -> None:
         Settings.from_environment({"POSTROOM_DEATHS_MAX": value})
 
 
+@pytest.mark.parametrize("name", ["POSTROOM_SESSIONS", "POSTROOM_SESSION_LETTERS"])
+def test_what_would_send_nothing_for_ever_is_no_setting(name: str) -> None:
+    with pytest.raises(InvalidSettings, match=f"{name} has to be a number of 1 or more"):
+        Settings.from_environment({name: "0"})
+
+
 @pytest.mark.parametrize(
     ("redis", "broker", "found"),
     [

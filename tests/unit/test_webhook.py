@@ -45,6 +45,7 @@ def test_each_of_several_secrets_signs() -> None:
         ({"webhook_url": "app.example/hook"}, "https://"),
         ({"webhook_url": "https://me:SECRET@app.example/"}, "without a user"),
         ({"webhook_url": "https://app.example:port/"}, "https://"),
+        ({"webhook_url": "https://app..example/"}, "https://"),
         ({"webhook_url": "https://app.example/\r\nX-A: b"}, "POSTROOM_WEBHOOK_URL"),
         ({"webhook_states": "sent opened"}, "opened"),
         ({"webhook_states": "queued"}, "queued"),

@@ -39,7 +39,7 @@ class Breaker:
         self._ledger = ledger
         self._backoff = Backoff.of_relays(settings)
         self._probe_ms = ledger.times.lease_ms
-        self._sessions = max(1, settings.sessions)
+        self._sessions = settings.sessions
         self._rise_ms = max(1, int(settings.slow_s * 1000))
         self._refusals_max = settings.refusals_max
         self._nonce = secrets.token_hex(8)

@@ -44,7 +44,9 @@ def deliver(office: Office, letter_ids: Sequence[str]) -> list[Delivered]:
     with office.leases.kept(own, outbox.flush):
         parcels = [parcel for claim in own if (parcel := opened(office, claim, outbox))]
         while parcels:
-            parcels = [left for each in sort(office, parcels, outbox) for left in send(office, *each, outbox)]
+            groups, parcels = sort(office, parcels, outbox), []  # kept nowhere else: what was sent is let go at once
+            for each in groups:
+                parcels += send(office, *each, outbox)
         outbox.flush()
     with suppress(LedgerUnavailable):
         office.end_wanted()
@@ -136,4 +138,4 @@ def send(office: Office, relay: Relay, source: deque[Parcel], outbox: Outbox) ->
         for parcel in source:
             outbox.finish(parcel.claim, parcel.put_off(no_place))
         source.clear()
-    return list(source)
+    return [*source, *(parcel for lane in lanes for parcel in lane.turned_away)]

@@ -68,6 +68,8 @@ class Lane:
         self._is_over = False
         self._look = _nothing
         self._began_s = 0.0
+        self.turned_away: list[Parcel] = []
+        """Those that look for another relay: no lane with this one takes them any more."""
         self.worked_s = 0.0
         """Seconds of the processor that it has used so far, as of the last letter that it composed or had answered."""
         self.no_place: Wait | None = None
@@ -133,25 +135,9 @@ class Lane:
         if self._relay.program:
             self._run_program()
             return False
-        ended_early = False
         try:
             with self._office.pool.session(self._relay, fresh=is_fresh) as session:
-                served = session.letters
-                submissions = self._submissions(session)
-                most = self._office.pool.letters_left(session)
-                window_s = self._office.settings.lease_s / 2
-                flown = transmit(session, submissions, self._enter, most, self._at_once, window_s)
-                for submission, answers in flown:
-                    parcel = self._under_way[submission]
-                    if served and answers and all(map(_is_session_end, answers.values())):
-                        # A session's own end costs a letter nothing: it goes to the next one.
-                        ended_early = True
-                        self._admitted.append(self._under_way.pop(submission))
-                    else:
-                        self._answered(submission, answers if served else _of_a_relay(answers))
-                    served += 1
-            for submission in [each for each, parcel in self._under_way.items() if not parcel.is_in_window]:
-                self._admitted.append(self._under_way.pop(submission))
+                return self._send_through(session)
         except SessionFailed as failed:
             parcel = self._admitted.popleft()
             self._conclude(parcel, dict.fromkeys(parcel.left, failed.answer))
@@ -159,8 +145,27 @@ class Lane:
             self._is_over, self.no_place = True, no.wait
         except LedgerUnavailable as error:
             self._is_over, self.no_place = True, Wait(AWAY_WAIT_MS, f"Redis was away ({error})")
+        return False
+
+    def _send_through(self, session: Session) -> bool:
+        """As `_send`, through this session."""
+        served, ended_early = session.letters, False
+        submissions = self._submissions(session)
+        most = self._office.pool.letters_left(session)
+        window_s = self._office.settings.lease_s / 2
+        try:
+            for submission, answers in transmit(session, submissions, self._enter, most, self._at_once, window_s):
+                if served and answers and all(map(_is_session_end, answers.values())):
+                    # A session's own end costs a letter nothing: it goes to the next one.
+                    ended_early = True
+                    self._admitted.append(self._landed(submission))
+                else:
+                    self._answered(submission, answers if served else _of_a_relay(answers))
+                served += 1
         finally:
-            self._leave_domains()
+            if self._relay.domains:
+                # Before another may have the session, and these places with it.
+                self._office.places.leave(self._relay, self._office.pool.member(session), but_not=("",))
         return ended_early
 
     def _run_program(self) -> None:
@@ -210,20 +215,15 @@ class Lane:
 
     def _no_entry(self, parcel: Parcel, session: Session | None) -> Wait:
         """Take a place at each recipient domain that has limits of its own; or say what to wait for."""
-        if not self._relay.domains:
+        if session is None or not self._relay.domains:
             return NO_WAIT
         domains = sorted({domain_of(each) for each in parcel.left})
-        self._member = member = self._office.pool.member(session) if session else ""
-        served = session.letters_to if session else ()
+        member = self._office.pool.member(session)
         try:
-            waits = until_recorded(lambda: self._office.places.enter(self._relay, member, domains, served))
+            waits = until_recorded(lambda: self._office.places.enter(self._relay, member, domains, session.letters_to))
         except LedgerUnavailable as error:
             return Wait(FAULT_WAIT_MS, f"a fault of ours ({error})")
         return next(iter(waits.values()), NO_WAIT)
-
-    def _leave_domains(self) -> None:
-        if self._relay.domains and self._member:
-            self._office.places.leave(self._relay, self._member, but_not=("",))
 
     def _enter(self, submissions: Sequence[Submission]) -> list[bool]:
         """The ends of these are about to be sent: tell the ledger, unless they are too late."""
@@ -243,9 +243,13 @@ class Lane:
     def _enter_alone(self, submission: Submission) -> bool:
         return self._enter([submission])[0]
 
-    def _answered(self, submission: Submission, answers: Answers) -> None:
+    def _landed(self, submission: Submission) -> Parcel:
         parcel = self._under_way.pop(submission)
         parcel.is_in_window = False
+        return parcel
+
+    def _answered(self, submission: Submission, answers: Answers) -> None:
+        parcel = self._landed(submission)
         self.worked_s = clock.worked_s() - self._began_s
         self._look()
         answers = self._office.redirect.told(limits.transaction(self._relay, parcel.left), answers)
@@ -254,7 +258,12 @@ class Lane:
                 self._conclude(parcel, {})
             else:
                 self._admitted.appendleft(parcel)
-        elif late := self._withheld.pop(submission, ""):
+            return
+        late = self._withheld.pop(submission, "")
+        if parcel.answers:
+            # Who was answered in an earlier transaction stays so, whether it is too late now or the claim is lost.
+            self._conclude(parcel, {})
+        elif late:
             self._outbox.finish(parcel.claim, settlement.expire(parcel.claim, self._office.rules, late))
         else:
             self._outbox.lost(parcel.claim)
@@ -270,7 +279,7 @@ class Lane:
             is_uncertain = any(outcome(each).outcome is Outcome.UNCERTAIN for each in parcel.answers.values())
             if len(parcel.relays) > 1 and not is_uncertain and not is_braked:
                 parcel.turn_away(self._relay, paused)
-                self._source.append(parcel)
+                self.turned_away.append(parcel)
                 return
         attempt = Attempt(
             self._relay.name, self._office.worker, parcel.took_ms(), parcel.answers, tuple(parcel.turned_away)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 
@@ -84,5 +83,5 @@ def _base64(octets: bytes) -> str:
 def _octets(base64: str) -> bytes:
     try:
         return b64decode(base64)
-    except binascii.Error:
+    except ValueError:  # no base64, or not even ASCII
         return b""

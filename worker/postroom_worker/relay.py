@@ -146,6 +146,7 @@ def _host(host: str) -> str:
     found = host if host.isascii() else ascii_domain(host, "host")
     if not _HOST.fullmatch(found):
         raise ValueError(host)
+    found.encode("idna")  # the resolver does so, and raises where nobody expects it: a label is empty, or too long
     return found
 
 

@@ -24,6 +24,7 @@ T = TypeVar("T")
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,40}")
 _LIMITS: Final = frozenset(each.name for each in fields(Limits))
 _OF_SMTP: Final = ("ca_file", "certificate", "ehlo_name")
+_OF_SESSIONS: Final = ("connections", "connections_per_s", "letters_per_connection")
 
 
 class _Entry(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -146,6 +147,9 @@ def _program(relay: Relay, entry: _Entry) -> tuple[str, ...]:
     for key in _OF_SMTP:
         if getattr(entry, key):
             raise InvalidSettings(f"{key} is of no use to a program")
+    for key in _OF_SESSIONS:
+        if any(isinstance(each, dict) and each.get(key) for each in (entry.limits, *entry.domains.values())):
+            raise InvalidSettings(f"limits: {key} is of no use to a program, which has no sessions")
     if entry.arguments is None:
         return relay.program
     for argument in entry.arguments:

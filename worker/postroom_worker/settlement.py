@@ -73,11 +73,10 @@ def settle(
         wait_ms = 2 * pause_ms if pause else rules.backoff.wait_ms(attempts, random) if counts else 0
         # Who resumes the relay finds by this reason who waits for it.
         reason = pause
-        worthless = _worthless(claim, attempt.took_ms + wait_ms)
-        if worthless:
-            recipients = expired(recipients, worthless)
+        if late := too_late(claim, attempt.took_ms + wait_ms):
+            recipients = expired(recipients, late)
             state = letter_state([each.state for each in recipients])
-            wait_ms, reason = rules.times.wait_ms(state), worthless
+            wait_ms, reason = rules.times.wait_ms(state), late
     return Finish(
         state=state,
         wait_ms=wait_ms,
@@ -149,12 +148,8 @@ def _unattempted(
     )
 
 
-def too_late(claim: Claim, later_ms: int = 0) -> str:
-    """Return why it is too late to send the letter, so long after the claim; empty when it is not."""
-    return _worthless(claim, later_ms)
-
-
-def _worthless(claim: Claim, later_ms: int) -> str:
+def too_late(claim: Claim, later_ms: int) -> str:
+    """Return why it is too late to send the letter, so many milliseconds after the claim; empty when it is not."""
     then_ms = claim.now_ms + later_ms
     if claim.expires_ms and then_ms >= claim.expires_ms:
         return "its time was over (expires_in)"

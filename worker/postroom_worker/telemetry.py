@@ -22,7 +22,14 @@ class Telemetry:
         self.counts = Counts(ledger)
 
     def attempted(self, parcel: Parcel, attempt: Attempt, finish: Finish) -> None:
-        """Tell of an attempt that is over; it costs microseconds, and writes nothing to the ledger."""
+        """Tell of an attempt that is over; it costs microseconds, and writes nothing to the ledger. Never raises."""
+        try:
+            self._attempted(parcel, attempt, finish)
+        except Exception:
+            # Whoever is told of spans may be at fault: no letter in flight with this one is to be uncertain for that.
+            log.exception("an attempt could not be told of", extra={"letter": parcel.claim.letter_id})
+
+    def _attempted(self, parcel: Parcel, attempt: Attempt, finish: Finish) -> None:
         claim = parcel.claim
         if not attempt.answers:
             return

@@ -43,15 +43,16 @@ class Timer(bootsteps.StartStopStep):
     def __init__(self, parent: Any, **kwargs: Any) -> None:
         super().__init__(parent, **kwargs)
         self._entry: Any = None
+        # Once: a file of relays that was spoilt since would end the worker.
+        self._relays = [each.name for each in read_relays(process_settings())]
 
     def start(self, parent: Any) -> None:
         """Begin to look at the schedule."""
         settings = process_settings()
         ledger, bells = open_ledger(settings), Bells.of(settings)
         early_ms = ledger.times.bell_ms - ledger.times.bell_ms // _LOST_BELL_PART
-        relays = [each.name for each in read_relays(settings)]
         patience = Patience.of(settings)
-        arguments = (ledger, bells, early_ms, longest_waits_ms(settings), parent.hostname, relays, patience)
+        arguments = (ledger, bells, early_ms, longest_waits_ms(settings), parent.hostname, self._relays, patience)
         self._entry = parent.timer.call_repeatedly(settings.timer_s, tick, arguments)
 
     def stop(self, parent: Any) -> None:

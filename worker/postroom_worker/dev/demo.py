@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import sys
 from collections import Counter
@@ -23,6 +22,7 @@ from postroom.cli.show import account_view
 from postroom.ledger.views import account, statuses
 from postroom_worker.dev import fleet, letters
 from postroom_worker.dev.capture import Capture, capture, greylisted, refused
+from postroom_worker.dev.folder import begin_in
 from postroom_worker.dev.server import ledger_url
 
 FOLDER = Path(".postroom/demo")
@@ -42,7 +42,7 @@ def demo(folder: Path, batch: int) -> None:
 
 def run(console: Console, folder: Path, batch: int) -> int:
     """Run the demo; returns the exit status: 0 when everything went as told."""
-    shutil.rmtree(folder, ignore_errors=True)
+    begin_in(folder, FOLDER)
     mail = folder / "mail"
     answers = {letters.GREYLISTED: greylisted(1), letters.REFUSED: refused}
     with ledger_url(folder) as url, capture(mail, answers=answers, slow={letters.SLOW: 3.0}) as relay:

@@ -1,4 +1,4 @@
-"""The pool: the sessions that one worker process keeps open, one letter at a time in each."""
+"""The pool: the sessions that one worker process keeps open, each lent to one lane at a time."""
 
 from __future__ import annotations
 
@@ -132,13 +132,14 @@ class Pool:
             return {each.relay for each in self._idle}
 
     def close_idle(self) -> None:
-        """Close what was not used for too long."""
+        """Close one that was not used for too long: many relays that say no goodbye must not hold up who calls this."""
         now_s = clock.steady_s()
         with self._lock:
-            over = [each for each in self._idle if now_s - each.used_s >= self._idle_s]
-            self._idle = [each for each in self._idle if each not in over]
-        for session in over:
-            self._end(session)
+            over = next((each for each in self._idle if now_s - each.used_s >= self._idle_s), None)
+            if over is None:
+                return
+            self._idle.remove(over)
+        self._end(over)
 
     def close(self, relay: Relay | None = None) -> None:
         """Say QUIT in every idle session, or in those with a relay."""

@@ -201,7 +201,6 @@ class Session:
         smtp.phase = Phase.EHLO
         code, text = smtp.ehlo()
         if code in (500, 502, 504):  # a server of before 1995: no extensions (RFC 5321 §3.2)
-            smtp.phase = Phase.CONNECT
             code, text = smtp.helo()
         if code != 250:
             raise SessionFailed(Phase.EHLO, Reply.of(code, text.decode("utf-8", "replace").splitlines()))
@@ -269,7 +268,11 @@ class Session:
         return self._smtp.esmtp_features
 
     def write(self, octets: bytes | bytearray, phase: Phase) -> None:
-        """Write octets as they are."""
+        """Write octets as they are.
+
+        Raises:
+            SessionFailed: the connection was lost, or they were not taken in time; `sent` says how many were.
+        """
         wire = self._smtp.wire
         if self.dialogue:
             self.dialogue.we_said(octets)
@@ -279,14 +282,18 @@ class Session:
             self.sent += wire.written
 
     def read(self, phase: Phase) -> Reply:
-        """Read the next reply."""
+        """Read the next reply, within the time of its phase.
+
+        Raises:
+            SessionFailed: there is none in time, the connection was lost, or it cannot be read.
+        """
         reply, lines = self._smtp.wire.read_lines(phase, self.manner.timeouts_s[phase])
         if self.dialogue:
             self.dialogue.relay_said(reply, lines)
         return reply
 
     def ask(self, phase: Phase, line: str) -> Reply:
-        """Write one command and read its reply."""
+        """Write one command and read its reply: as `write` and `read`."""
         self.write(command(line), phase)
         return self.read(phase)
 

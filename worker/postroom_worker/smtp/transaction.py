@@ -114,6 +114,7 @@ class Transaction:
             answer = Answer(Phase.CONTENT, answer.met, answer.detail)
             self.answers |= dict.fromkeys(self.accepted, answer)
             self.decide(answer)
+            self.is_to_repeat = self.is_to_repeat and not self.accepted
         elif self.is_ahead or not self.is_begun:
             # Nothing that seemed to be said of it is sure to be: it is tried again at no cost, and first in a session.
             self.answers = dict(self.wording.lacking)

@@ -59,7 +59,9 @@ class Notifier:
         self._member = member
         self._backoff = Backoff.of_letters(settings)
         self._give_up_ms = int(1000 * settings.give_up_s)
-        self._lease_ms = int(1000 * (2 * settings.webhook_timeout_s + settings.redis_timeout_s))
+        # One of each partition is taken at once, and they are posted one after the other.
+        each_s = 2 * settings.webhook_timeout_s + settings.redis_timeout_s
+        self._lease_ms = int(1000 * each_s * ledger.keys.partitions)
         self._look_s = settings.timer_s
 
     def begin(self) -> None:
@@ -180,12 +182,14 @@ class Notify(bootsteps.StartStopStep):
     def __init__(self, parent: Any, **kwargs: Any) -> None:
         super().__init__(parent, **kwargs)
         self._stop = Flag()
+        # Once: a file of secrets that was spoilt since would end the worker.
+        self._receivers = Receiver.all_of(process_settings())
 
     def start(self, parent: Any) -> None:
         """Begin, for each receiver that there is."""
         settings = process_settings()
         self._stop = Flag()
-        for receiver in Receiver.all_of(settings):
+        for receiver in self._receivers:
             Notifier(settings, open_ledger(settings), receiver, parent.hostname).start(self._stop)
 
     def stop(self, parent: Any) -> None:

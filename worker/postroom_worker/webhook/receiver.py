@@ -59,6 +59,7 @@ class Receiver:
         try:
             url = urlsplit(where)
             host, port = url.hostname or "", url.port
+            host.encode("idna")  # as the resolver does
         except ValueError:
             host, port = "", None
         if not host or url.scheme not in _PORTS or url.username is not None or not where.isascii():

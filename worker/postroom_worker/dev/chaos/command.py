@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import sys
 from pathlib import Path
 from random import Random
@@ -20,6 +19,7 @@ from postroom_worker.dev.chaos.report import show
 from postroom_worker.dev.chaos.run import Report, patience_s, run
 from postroom_worker.dev.chaos.stage import Stage, stage
 from postroom_worker.dev.demo import stopping_in_order
+from postroom_worker.dev.folder import begin_in
 
 FOLDER = Path(".postroom/chaos")
 LETTERS = 200
@@ -41,8 +41,7 @@ def chaos(letters: int, seed: int | None, folder: Path) -> None:
     seed = Random().randrange(_SEEDS) if seed is None else seed
     console = Console(highlight=False)
     console.print(f"{letters} letters, seed {seed}; data and logs are in {folder}\n", soft_wrap=True)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    begin_in(folder, FOLDER)
     # What the callers are warned of is no news here.
     logging.basicConfig(filename=folder / "callers.log", level=logging.WARNING)
     with stopping_in_order():
