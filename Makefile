@@ -25,9 +25,9 @@ demo: install ## watch letters leave through a real worker
 dev: install ## server, worker, capturing relay and Flower, until Ctrl-C
 	@$(BIN)/postroom dev
 
-# In their order: the long ones come first, and the fast ones fill what is left at the end.
-test: install ## all tests, a process for each processor
-	@$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder
+# One process more than there are processors, for many tests wait; in their order, for the long ones come first.
+test: install ## all tests, in several processes
+	@$(BIN)/python -m pytest --numprocesses=$$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist=loadfile --no-loadscope-reorder
 
 test-rabbitmq: install ## the tests that start workers, with RabbitMQ as broker; a server for each processor
 	@POSTROOM_TEST_BROKER=rabbitmq $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile tests/integration

@@ -163,10 +163,6 @@ def test_a_name_that_does_not_resolve_pauses_the_relay_and_is_an_alert_if_there_
     assert (outcome(found).outcome, outcome(found).alert) == (Outcome.PAUSE_RELAY, alert)
 
 
-def test_a_name_too_long_for_the_dns_is_no_connection() -> None:
-    assert refusal(f"smtps://{'x' * 64}.example").met is Silence.NO_CONNECTION
-
-
 @pytest.mark.parametrize("dead", ["black hole", "refusing"])
 def test_the_second_address_is_reached_when_the_first_is_dead(dead: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, black_hole() as hole:
