@@ -673,18 +673,19 @@ def test_a_full_redis_refuses_new_letters_and_takes_what_became_of_the_old_ones(
         assert ledger.accept(new("L4")) == "accepted"
 
 
-def test_a_full_redis_before_7_that_refuses_an_outcome_leaves_the_letter_in_its_place(ledger: Ledger) -> None:
+def test_a_full_redis_before_7_that_refuses_an_outcome_leaves_the_letter_in_its_place(tmp_path: Path) -> None:
     """There a script cannot say that it may exceed the memory: its first write fails, and later ones would not."""
-    claim = claimed(ledger)
-    ledger.accept(new("L2"))
-    ledger.scripts._shebang = False
-    ledger.redis.config_set("maxmemory", 1)
-    with pytest.raises(LedgerUnavailable, match="full"):
-        ledger.finish(claim, finish(LetterState.SENT, claim))
-    with pytest.raises(LedgerUnavailable, match="full"):
-        operate.cancel(ledger, "L2")
-    ledger.redis.config_set("maxmemory", 0)
-    assert [state_of(ledger, each) for each in ("L1", "L2")] == [LetterState.SENDING, LetterState.QUEUED]
+    with server(tmp_path, "--maxmemory", "100mb") as running, Redis.from_url(running.url) as redis:
+        ledger = Ledger(redis, TIMES)
+        claim = claimed(ledger)
+        ledger.accept(new("L2"))
+        ledger.scripts._shebang = False
+        redis.config_set("maxmemory", 1)
+        with pytest.raises(LedgerUnavailable, match="full"):
+            ledger.finish(claim, finish(LetterState.SENT, claim))
+        with pytest.raises(LedgerUnavailable, match="full"):
+            operate.cancel(ledger, "L2")
+        assert [state_of(ledger, each) for each in ("L1", "L2")] == [LetterState.SENDING, LetterState.QUEUED]
 
 
 def test_a_redis_that_is_away_is_told_in_one_kind_of_error(tmp_path: Path) -> None:
