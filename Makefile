@@ -2,6 +2,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# One process more than there are processors, for many tests wait; in their order, for the long ones come first.
+PYTEST = $(BIN)/python -m pytest --numprocesses=$$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist=loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo dev test test-rabbitmq test-cluster unit chaos lint format docs site bench bench-scale bench-commands
@@ -25,15 +27,14 @@ demo: install ## watch letters leave through a real worker
 dev: install ## server, worker, capturing relay and Flower, until Ctrl-C
 	@$(BIN)/postroom dev
 
-# One process more than there are processors, for many tests wait; in their order, for the long ones come first.
 test: install ## all tests, in several processes
-	@$(BIN)/python -m pytest --numprocesses=$$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist=loadfile --no-loadscope-reorder
+	@$(PYTEST)
 
 test-rabbitmq: install ## the tests that start workers, with RabbitMQ as broker; a server for each processor
-	@POSTROOM_TEST_BROKER=rabbitmq $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile tests/integration
+	@POSTROOM_TEST_BROKER=rabbitmq $(PYTEST) tests/integration
 
 test-cluster: install ## the integration tests, with their ledgers on a Redis Cluster of three nodes
-	@POSTROOM_TEST_LEDGER=cluster $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile tests/integration
+	@POSTROOM_TEST_LEDGER=cluster $(PYTEST) tests/integration
 
 unit: install ## the fast tests
 	@$(BIN)/python -m pytest tests/unit

@@ -585,7 +585,7 @@ CALLS = {
         ["L1", "n", "held", "[]", "sent", 1, "[]", "1", '{"event":"testified"}'],
     ),
     "forget": (["letter", "history", "failed"], ["L1", "failed", 0, ""]),
-    "keep": (["contents", "letters"], ["L1", "octets"]),
+    "keep": (["contents", "letters"], ["L1"]),
     "drop": (["contents", "letters"], ["L1"]),
 }
 STATE_BEFORE = {"claim": "queued", "operate": "failed", "testify": "held", "forget": "failed"}
